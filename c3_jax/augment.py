@@ -1,0 +1,154 @@
+"""Random warps on the accelerator: the synthetic pairs of stage 1.
+
+A warp is IMM's: an affine map plus a thin-plate spline with random weights on
+a grid of control points. Standard deviations come as one table a view.
+"""
+
+from collections.abc import Mapping
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from c3_jax import landmarks, warp
+
+
+@flax.struct.dataclass
+class RandomWarp:
+  """A pull map x -> A [x, 1] + sum_k w_k U(|x - c_k|).
+
+  Attributes:
+    matrix: [2, 3] affine part.
+    weights: [n * n, 2] spline weights on `warp.control_grid(n)`.
+  """
+
+  matrix: jax.Array
+  weights: jax.Array
+
+  def __call__(self, coords):
+    """Maps coordinates [..., 2] of the output to coordinates of the input."""
+    controls = warp.control_grid(int(self.weights.shape[0] ** 0.5))
+    spline = warp.tps_weighted(coords, controls, self.weights)
+    return warp.affine(self.matrix, coords) + spline
+
+
+def sample_warp(
+  key, *, rotation, scale, shift, warp_all, warp_half, control_points=10
+):
+  """Draws a random warp from IMM's two-level table.
+
+  Args:
+    key: PRNG key.
+    rotation: standard deviation in degrees.
+    scale: standard deviation of the scale around 1.
+    shift: standard deviation in coordinates (the image is 2 wide).
+    warp_all, warp_half: standard deviations of the spline WEIGHTS (not of the
+      displacements): the first of all weights, the second of a further term
+      that a random half of them gets.
+    control_points: the grid has control_points^2 points.
+
+  Returns:
+    A `RandomWarp`.
+  """
+  keys = jax.random.split(key, 6)
+  n = (control_points**2, 2)
+  half = jax.random.bernoulli(keys[0], 0.5, n)
+  weights = warp_all * jax.random.normal(keys[1], n)
+  weights += warp_half * half * jax.random.normal(keys[2], n)
+  angle = jnp.deg2rad(rotation) * jax.random.normal(keys[3])
+  factor = 1 + scale * jax.random.normal(keys[4])
+  offset = shift * jax.random.normal(keys[5], (2,))
+  return RandomWarp(warp.similarity(angle, factor, offset), weights)
+
+
+def border_mask(coords, *, extent, margin):
+  """Weight of each point by its distance to the border of the picture.
+
+  Args:
+    coords: [..., 2] points of the loaded picture, which spans
+      [-extent, extent].
+    margin: width of the ramp in coordinates.
+
+  Returns:
+    [...] in [0, 1]: 0 outside the picture, 1 deeper than `margin` inside it.
+  """
+  inside = extent - jnp.max(jnp.abs(coords), -1)
+  return jnp.clip(inside / margin, 0, 1)
+
+
+def example_keys(key, step, count, offset):
+  """One key an example from (seed, step, place in the global batch): [count].
+
+  The place in the global batch, and not the device, enters: the number of
+  devices changes nothing.
+  """
+  step_key = jax.random.fold_in(key, step)
+  return jax.vmap(lambda i: jax.random.fold_in(step_key, i))(
+    offset + jnp.arange(count)
+  )
+
+
+def centre_crop(images, size):
+  """Central [b, size, size, c] crop of loaded pictures [b, s, s, c]."""
+  top = (images.shape[1] - size) // 2
+  return images[:, top : top + size, top : top + size]
+
+
+def warp_images(keys, images, size, table: Mapping):
+  """Each picture seen through one random warp.
+
+  Args:
+    keys: [b] PRNG keys.
+    images: [b, s, s, c] loaded pictures.
+    size: side of the model frame, at most s.
+    table: keyword arguments of `sample_warp`.
+
+  Returns:
+    [b, size, size, c].
+  """
+  extent = images.shape[1] / size
+  grid = landmarks.grid(size, size)
+
+  def one(key, image):
+    coords = sample_warp(key, **table)(grid)
+    return warp.sample(image, coords, extent=extent)
+
+  return jax.vmap(one)(keys, images)
+
+
+def warped_pairs(
+  keys, images, size, *, target: Mapping, source: Mapping, margin
+):
+  """Synthetic pairs: target = warp_t(image), source = warp_s(target).
+
+  Both views are read from the loaded picture in one interpolation; the source
+  view composes the two warps, as IMM's does.
+
+  Args:
+    keys: [b] PRNG keys.
+    images: [b, s, s, c] loaded pictures.
+    size: side of the model frame, at most s.
+    target, source: keyword arguments of `sample_warp` for each view.
+    margin: of `border_mask`, in coordinates.
+
+  Returns:
+    (target, source, mask): views [b, size, size, c] and the target's border
+    mask [b, size, size, 1].
+  """
+  extent = images.shape[1] / size
+  grid = landmarks.grid(size, size)
+
+  def one(key, image):
+    target_key, source_key = jax.random.split(key)
+    target_warp = sample_warp(target_key, **target)
+    source_warp = sample_warp(source_key, **source)
+    at_target = target_warp(grid)
+    at_source = target_warp(source_warp(grid))
+    mask = border_mask(at_target, extent=extent, margin=margin)
+    return (
+      warp.sample(image, at_target, extent=extent),
+      warp.sample(image, at_source, extent=extent),
+      mask[..., None],
+    )
+
+  return jax.vmap(one)(keys, images)

@@ -1,0 +1,216 @@
+"""From a config to the objects that training and evaluation share."""
+
+import math
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+from c3_jax import optim, steps
+from c3_jax.data import arrays
+from c3_jax.errors import UserError
+from c3_jax.models import c3
+from c3_jax.models.vgg import VGG
+
+ORDER = ("pairs", "flow", "cycle")
+
+
+@dataclass(frozen=True)
+class Splits:
+  """The three views of a dataset.
+
+  Attributes:
+    train: all images to learn from, without points.
+    fit: annotated training images for the regression, or None.
+    test: annotated test images, or None.
+  """
+
+  train: object
+  fit: object
+  test: object
+
+
+def load_splits(config) -> Splits:
+  """Reads the dataset that `config.data` names.
+
+  Args:
+    config: `config.data` is used.
+
+  Returns:
+    `Splits` of datasets with `batches` and `eval_batches`.
+
+  Raises:
+    UserError: unknown name, or the data is missing or wrong.
+  """
+  data = config.data
+  size = {"image_size": data.image_size, "load_size": data.load_size}
+  if data.name == "synthetic":
+    from c3_jax.data import synthetic
+
+    def load(split, n):
+      faces = synthetic.dataset(data.seed, split=split, n=n, **size)
+      return arrays.ArrayDataset(
+        faces["images"], faces["points"], image_size=data.image_size
+      )
+
+    counts = {"train": data.n_train, "fit": data.n_fit, "test": data.n_test}
+    return Splits(**{split: load(split, n) for split, n in counts.items()})
+  if data.name == "folder":
+    from c3_jax.data import folder
+
+    if not data.root:
+      raise UserError(
+        "config.data.root is empty: give the folder of your pictures with "
+        "--config.data.root=DIR."
+      )
+    return Splits(
+      **{
+        split: folder.load_folder(
+          data.root,
+          split=split,
+          landmarks=data.landmarks,
+          extra_root=data.extra_root or None,
+          cache=data.cache,
+          **size,
+        )
+        for split in ("train", "fit", "test")
+      }
+    )
+  raise UserError(
+    f"config.data.name is {data.name!r}: use synthetic or folder."
+  )
+
+
+def networks(config):
+  """(C3, VGG) of a config."""
+  model = c3.build(image_size=config.data.image_size, **config.model.to_dict())
+  vgg = VGG(
+    arch=config.perceptual.arch,
+    taps=tuple(config.perceptual.taps),
+    width=config.perceptual.width,
+  )
+  return model, vgg
+
+
+def setup(config) -> steps.Setup:
+  """The static part of the train step."""
+  model, vgg = networks(config)
+  tables = config.augment.to_dict()
+  margin = tables.pop("mask_margin")
+  points = tables.pop("control_points")
+  warp_natural = tables.pop("warp_natural")
+  tables = {
+    view: table | {"control_points": points} for view, table in tables.items()
+  }
+  if not warp_natural:
+    tables["natural"] = None
+  return steps.Setup(
+    model=model,
+    vgg=vgg,
+    image_size=config.data.image_size,
+    seed=config.seed,
+    augment=tables | {"mask_margin": margin},
+    decay=config.perceptual.decay,
+    stop_gradient=config.objective.stop_gradient,
+    hard_flow=config.objective.hard_flow,
+    natural_positives=config.objective.natural_positives,
+  )
+
+
+def stages(config, n_train) -> list[steps.Stage]:
+  """The stages of a run in their order; those of length 0 are left out.
+
+  Args:
+    config: `config.stages`, `config.optimizer` and `config.batch_size`.
+    n_train: images in an epoch, for lengths given in epochs.
+
+  Returns:
+    A list of `Stage`, laid end to end.
+  """
+  result, start = [], 0
+  for name in ORDER:
+    options = config.stages[name]
+    length = options.steps
+    if options.epochs:
+      length = math.ceil(options.epochs * n_train / config.batch_size)
+    if not length:
+      continue
+    weights = options.weights.to_dict()
+    if not any(weights.values()):
+      raise UserError(
+        f"config.stages.{name}.weights are all 0: set one, or set "
+        f"config.stages.{name}.steps=0 and epochs=0 to leave the stage out."
+      )
+    rate = optim.schedule(
+      options.learning_rate,
+      steps=length,
+      drops=options.drops,
+      warmup=options.warmup,
+    )
+    tx = optim.adam(
+      rate,
+      weight_decay=config.optimizer.weight_decay,
+      decoupled=config.optimizer.decoupled,
+    )
+    result.append(
+      steps.Stage(name, start, length, weights, options.train, tx, rate)
+    )
+    start += length
+  if not result:
+    raise UserError("config.stages has no stage of a length above 0.")
+  return result
+
+
+def initial_state(config, model) -> steps.TrainState:
+  """The untrained state: a function of the config's seed alone.
+
+  Its `opt_state` is None; `enter` makes one for a stage.
+  """
+  size = config.data.image_size
+  variables = jax.jit(model.init)(
+    jax.random.key(config.seed), jnp.zeros((2, size, size, 3))
+  )
+  return steps.TrainState(
+    step=jnp.int32(0),
+    params=variables["params"],
+    batch_stats=variables.get("batch_stats", {}),
+    opt_state=None,
+    running={tap: jnp.float32(0) for tap in config.perceptual.taps},
+  )
+
+
+def enter(state, stage) -> steps.TrainState:
+  """The state at the start of a stage: a fresh optimiser for what it moves."""
+  moving, _ = optim.partition(state.params, stage.train)
+  return state.replace(opt_state=jax.jit(stage.tx.init)(moving))
+
+
+def frozen(config, vgg):
+  """The VGG's variables, under "vgg": random ones come from a fixed seed."""
+  if config.perceptual.weights != "random":
+    raise UserError(
+      f"config.perceptual.weights is {config.perceptual.weights!r}: use random."
+    )
+  size = config.data.image_size
+  key = jax.random.key(config.perceptual.seed)
+  return {"vgg": jax.jit(vgg.init)(key, jnp.zeros((1, size, size, 3)))}
+
+
+def validate(config: ml_collections.ConfigDict):
+  """Refuses what would only fail later, or silently do the wrong thing.
+
+  Raises:
+    UserError: names the key and the mend.
+  """
+  devices = jax.device_count()
+  if config.batch_size % (2 * devices):
+    raise UserError(
+      f"config.batch_size={config.batch_size} does not give each of {devices} "
+      f"devices an even number of images; use a multiple of {2 * devices}."
+    )
+  if config.data.load_size < config.data.image_size:
+    raise UserError(
+      f"config.data.load_size={config.data.load_size} is smaller than "
+      f"config.data.image_size={config.data.image_size}; make it as large."
+    )

@@ -1,0 +1,172 @@
+"""Pictures in memory, and the frame their points live in. No TensorFlow.
+
+A picture is loaded as the largest central square of its file, scaled to
+load_size pixels. The network sees the central image_size pixels of that, the
+model frame; points are (x, y) in [-1, 1] of the model frame, so that the
+loaded picture spans [-m, m], m = load_size / image_size.
+"""
+
+import os
+import pathlib
+import zipfile
+
+import numpy as np
+
+from c3_jax.data import order
+from c3_jax.errors import UserError
+
+
+def points_to_frame(pixels, file_size, image_size, load_size):
+  """Maps pixels of a file to coordinates of the model frame.
+
+  Args:
+    pixels: [..., P, 2] array of (x, y), 0 = centre of the first pixel.
+    file_size: (width, height) of the file, or a [..., 2] array of them.
+    image_size: side of the model frame in pixels.
+    load_size: side of the loaded picture in pixels.
+
+  Returns:
+    [..., P, 2] array of (x, y) in [-1, 1] of the model frame; points near the
+    border of the file lie outside [-1, 1].
+  """
+  size = np.asarray(file_size)[..., None, :]
+  short = size.min(-1, keepdims=True)
+  return (2 * np.asarray(pixels) + 1 - size) / short * (load_size / image_size)
+
+
+def points_to_file(points, file_size, image_size, load_size):
+  """Inverse of `points_to_frame`: model frame [..., P, 2] to file pixels."""
+  size = np.asarray(file_size)[..., None, :]
+  short = size.min(-1, keepdims=True)
+  return (np.asarray(points) * (image_size / load_size) * short + size - 1) / 2
+
+
+class ArrayDataset:
+  """Decoded pictures, all in memory.
+
+  Attributes:
+    images: uint8 [n, load_size, load_size, 3].
+    points: float32 [n, P, 2] in [-1, 1] of the model frame, or None.
+    names: list of n str.
+    load_size: side of a picture in pixels.
+    image_size: side of the model frame that `points` refers to.
+  """
+
+  def __init__(self, images, points=None, names=None, *, image_size=None):
+    """Wraps arrays, without a copy of the images.
+
+    Args:
+      images: uint8 [n, S, S, 3].
+      points: [n, P, 2] in [-1, 1] of the model frame, or None.
+      names: n strings; by default the numbers 0 to n - 1.
+      image_size: side of the model frame; by default all of the picture.
+
+    Raises:
+      ValueError: if a shape or dtype is not as above.
+    """
+    shape = images.shape
+    if images.dtype != np.uint8 or shape != (len(images), *shape[1:2] * 2, 3):
+      raise ValueError(
+        f"images must be uint8 [n, S, S, 3], not {images.dtype} {shape}"
+      )
+    if points is not None:
+      points = np.asarray(points, np.float32)
+      if points.ndim != 3 or points.shape[::2] != (len(images), 2):
+        raise ValueError(
+          f"points must be [{len(images)}, P, 2], not {points.shape}"
+        )
+    names = [str(i) for i in range(len(images))] if names is None else names
+    if len(names) != len(images):
+      raise ValueError(f"{len(names)} names for {len(images)} images")
+    self.images = images
+    self.points = points
+    self.names = list(names)
+    self.load_size = shape[1]
+    self.image_size = image_size or self.load_size
+
+  def __len__(self):
+    return len(self.images)
+
+  def batches(self, batch_size, *, seed, start_step=0, shard=(0, 1)):
+    """Endless training batches, in the order of `order.batch_indices`.
+
+    Yields:
+      dict(image=uint8 [b, S, S, 3], index=int64 [b]), b = batch_size / c.
+    """
+    for index in order.batch_indices(
+      len(self), batch_size, seed=seed, start_step=start_step, shard=shard
+    ):
+      yield {"image": self.images[index], "index": index}
+
+  def eval_batches(self, batch_size):
+    """Every picture once; the last batch is padded under mask 0.
+
+    Yields:
+      dict(image=uint8 [b, S, S, 3], index=int64 [b], mask=float32 [b]), and
+      points=float32 [b, P, 2] if there are any.
+    """
+    for index, mask in order.eval_indices(len(self), batch_size):
+      batch = {"image": self.images[index], "index": index, "mask": mask}
+      if self.points is not None:
+        batch["points"] = self.points[index]
+      yield batch
+
+  def save(self, path):
+    """Writes one .npz file: whole, or not at all.
+
+    Args:
+      path: file to write; it keeps exactly this name.
+
+    Raises:
+      UserError: if the folder of the file does not exist.
+    """
+    path = pathlib.Path(path)
+    if not path.parent.is_dir():
+      raise UserError(f"{path.parent} is not a folder; make it first.")
+    arrays = {
+      "images": self.images,
+      "names": np.array(self.names, np.str_),
+      "image_size": np.int64(self.image_size),
+    }
+    if self.points is not None:
+      arrays["points"] = self.points
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+      with open(part, "wb") as f:  # Given a name, savez would append ".npz".
+        np.savez(f, **arrays)
+      os.replace(part, path)
+    finally:
+      part.unlink(missing_ok=True)
+
+  @classmethod
+  def load(cls, path, *, image_size=None):
+    """Reads a file of `save`.
+
+    Args:
+      path: .npz file.
+      image_size: side of the model frame wanted; points are rescaled to it.
+        By default that of the file.
+
+    Raises:
+      UserError: if there is no such file, or it is not one of `save`.
+    """
+    mend = "write it with `python -m c3_jax.pack`."
+    try:
+      with open(path, "rb") as f, np.load(f, allow_pickle=False) as arrays:
+        images, points = arrays["images"], arrays.get("points")
+        names, packed_size = arrays["names"], int(arrays["image_size"])
+      image_size = image_size or packed_size
+      if points is not None:
+        points = points * np.float32(packed_size / image_size)
+      return cls(images, points, names.tolist(), image_size=image_size)
+    except FileNotFoundError as error:
+      raise UserError(f"{path} does not exist; {mend}") from error
+    except (
+      EOFError,
+      KeyError,
+      OSError,
+      TypeError,  # A bare .npy: np.load gives an array, not an archive.
+      ValueError,
+      zipfile.BadZipFile,
+    ) as error:
+      raise UserError(f"{path} is not a packed dataset; {mend}") from error

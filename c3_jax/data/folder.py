@@ -1,0 +1,279 @@
+"""A folder of pictures, with landmarks for some of them or for none.
+
+  DIR/images/        .jpg, .jpeg and .png, nested as you like
+  DIR/landmarks.csv  optional: file,split,x1,y1,x2,y2,...
+
+`file` is relative to images/, `split` is train or test (or unlabeled, where
+the points may be left empty), x and y are pixels of that file, 0 = centre of
+the first pixel. Other columns are ignored, and images without a row are
+unlabelled. Pictures that lie directly in DIR, without images/, will do too.
+"""
+
+import csv
+import math
+import os
+import pathlib
+import posixpath
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+from c3_jax.errors import UserError
+
+_SUFFIXES = (".jpg", ".jpeg", ".png")
+_SPLITS = ("train", "test", "unlabeled", "unlabelled")
+
+
+class Row(NamedTuple):
+  """One row of landmarks.csv."""
+
+  file: str  # Relative to images/, with forward slashes.
+  split: str  # One of _SPLITS.
+  pixels: np.ndarray | None  # float64 [P, 2]; None for unlabelled rows.
+  line: int  # In the file; the header is line 1.
+
+
+def load_folder(
+  root,
+  *,
+  split,
+  image_size,
+  load_size,
+  landmarks="landmarks.csv",
+  extra_root=None,
+  cache=True,
+):
+  """Loads one split of a folder, sorted by file name.
+
+  Args:
+    root: the folder.
+    split: "train" is every image that the csv does not put into the test
+      split, without points; "fit" and "test" are the rows of the csv with
+      split train and test, with points.
+    image_size: side of the model frame in pixels.
+    load_size: side of a loaded picture in pixels, at least image_size.
+    landmarks: csv file, relative to root. Only the default may be missing.
+    extra_root: another such folder. All of its images, but for the test rows
+      of its own landmarks.csv, join "train".
+    cache: keep the decoded pictures in memory.
+
+  Returns:
+    ArrayDataset if cache, else StreamingDataset; None if split is "fit" or
+    "test" and no row has it.
+
+  Raises:
+    UserError: if a folder or the csv is not as described above, or too many
+      images are broken.
+  """
+  if split not in ("train", "fit", "test"):
+    raise ValueError(f"split must be train, fit or test, not {split!r}")
+  images, files = list_images(root)
+  rows = _landmarks_of(root, images, files, landmarks)
+  if split == "train":
+    paths, names = _training_images(images, files, rows)
+    if extra_root:
+      seen = {os.path.realpath(images / file) for file in files}
+      extra = _extra_images(extra_root, seen)
+      paths += extra[0]
+      names += extra[1]
+    pixels = None
+    if not paths:
+      raise UserError(f"{root} has no training images: all are split test.")
+  else:
+    wanted = "train" if split == "fit" else "test"
+    rows = [row for row in rows if row.split == wanted]
+    if not rows:
+      return None
+    rows.sort(key=lambda row: row.file)
+    names = [row.file for row in rows]
+    paths = [images / name for name in names]
+    pixels = np.stack([row.pixels for row in rows])
+
+  # Not at the top: mistakes in a folder are found without TensorFlow.
+  from c3_jax.data import pipeline
+
+  return pipeline.scan(
+    paths,
+    image_size=image_size,
+    load_size=load_size,
+    pixels=pixels,
+    names=names,
+    cache=cache,
+  )
+
+
+def _training_images(images, files, rows):
+  """(paths, names) of the files that no row puts into the test split."""
+  # By real path, for a link to a test image is that image.
+  held_out = {
+    os.path.realpath(images / row.file) for row in rows if row.split == "test"
+  }
+  names = [f for f in files if os.path.realpath(images / f) not in held_out]
+  return [images / name for name in names], names
+
+
+def _extra_images(root, seen):
+  """(paths, names) of the training images of root, less the real paths seen."""
+  images, files = list_images(root)
+  rows = _landmarks_of(root, images, files, "landmarks.csv")
+  paths, names = _training_images(images, files, rows)
+  new = [i for i, p in enumerate(paths) if os.path.realpath(p) not in seen]
+  folder = pathlib.Path(root).resolve().name
+  return [paths[i] for i in new], [f"{folder}/{names[i]}" for i in new]
+
+
+def list_images(root):
+  """Finds the pictures of a folder.
+
+  Args:
+    root: a folder with a subfolder images/, or else with the pictures.
+
+  Returns:
+    (images, files): the folder that holds the pictures, a Path, and their
+    names relative to it, sorted, with forward slashes. Hidden files and
+    folders are passed over.
+
+  Raises:
+    UserError: if root is not a folder or has no pictures.
+  """
+  root = pathlib.Path(root)
+  if not root.is_dir():
+    what = "is not a folder" if root.exists() else "does not exist"
+    raise UserError(f"{root} {what}; give the folder that holds images/.")
+  images = root / "images" if (root / "images").is_dir() else root
+  files, visited = [], set()
+  for folder, subfolders, names in os.walk(images, followlinks=True):
+    real = os.path.realpath(folder)
+    # A link to a folder further up would otherwise be walked again and again.
+    if real in visited:
+      subfolders.clear()
+      continue
+    visited.add(real)
+    subfolders[:] = sorted(s for s in subfolders if not s.startswith("."))
+    for name in names:
+      if name.lower().endswith(_SUFFIXES) and not name.startswith("."):
+        path = pathlib.Path(folder, name)
+        files.append(path.relative_to(images).as_posix())
+  if not files:
+    raise UserError(
+      f"{images} has no images; put .jpg, .jpeg or .png files into it."
+    )
+  return images, sorted(files)
+
+
+def _landmarks_of(root, images, files, landmarks):
+  path = pathlib.Path(root) / landmarks
+  if not path.exists() and landmarks == "landmarks.csv":
+    return []
+  rows = read_landmarks(path)
+  known = set(files)
+  for row in rows:
+    if row.file not in known:
+      raise UserError(
+        f"{path} line {row.line}: {row.file} is not among the images of "
+        f"{images}; add it there or delete the row (names are relative to "
+        "that folder)."
+      )
+  return rows
+
+
+def read_landmarks(path):
+  """Reads and checks a csv of landmarks.
+
+  Args:
+    path: csv file, UTF-8, with columns file, split, x1, y1, x2, y2, ... in
+      any order among any others.
+
+  Returns:
+    List of Row, in the order of the file.
+
+  Raises:
+    UserError: naming the file, and the line and column at fault.
+  """
+  try:
+    with open(path, encoding="utf-8-sig", newline="") as f:
+      reader = csv.reader(f)
+      header = [name.strip() for name in next(reader, [])]
+      points = _point_columns(path, header)
+      rows, lines = [], {}
+      for cells in reader:
+        if not any(cell.strip() for cell in cells):
+          continue
+        row = _parse(path, reader.line_num, header, points, cells)
+        if row.file in lines:
+          raise UserError(
+            f"{path} line {row.line}: {row.file} is listed already in line "
+            f"{lines[row.file]}; delete one of the two."
+          )
+        lines[row.file] = row.line
+        rows.append(row)
+  except OSError as error:
+    raise UserError(
+      f"{path} cannot be read ({error.strerror}); give the name of a csv file "
+      "in the dataset's folder."
+    ) from error
+  except (UnicodeDecodeError, csv.Error) as error:
+    raise UserError(
+      f"{path} is not a csv file in UTF-8 ({error}); save it as one."
+    ) from error
+  return rows
+
+
+def _point_columns(path, header):
+  """Names of the columns of the points: x1, y1, x2, y2, ..."""
+  # Half as many points as there are such columns: any gap, odd one out or
+  # count from 0 then shows as a missing name.
+  found = [name for name in header if re.fullmatch(r"[xy]\d+", name)]
+  n = max(1, (len(found) + 1) // 2)
+  points = [f"{axis}{i + 1}" for i in range(n) for axis in "xy"]
+  for name in ["file", "split", *points]:
+    if header.count(name) != 1:
+      what = "has no" if name not in header else "has more than one"
+      raise UserError(
+        f"{path} {what} column {name!r}; its first line must be "
+        "file,split,x1,y1,x2,y2,... with commas."
+      )
+  return points
+
+
+def _parse(path, line, header, points, cells):
+  """Checks the cells of one line: a Row."""
+  where = f"{path} line {line}"
+  if len(cells) > len(header):
+    raise UserError(
+      f"{where}: {len(cells)} cells under {len(header)} columns; quote names "
+      "that hold a comma."
+    )
+  cells += [""] * (len(header) - len(cells))
+  row = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
+  if not row["file"]:
+    raise UserError(f"{where}: column 'file' is empty; name the image.")
+  file = posixpath.normpath(row["file"].replace("\\", "/"))
+  split = row["split"].lower()
+  if split not in _SPLITS:
+    raise UserError(
+      f"{where}: split {row['split']!r} of {file} must be train, test or "
+      "unlabeled."
+    )
+  if split.startswith("unlabel"):
+    return Row(file, split, None, line)
+  pixels = [_number(where, name, row[name]) for name in points]
+  return Row(file, split, np.reshape(pixels, (-1, 2)), line)
+
+
+def _number(where, name, cell):
+  if not cell:
+    raise UserError(
+      f"{where}: column {name!r} is empty; fill it in, or set the row's split "
+      "to unlabeled."
+    )
+  try:
+    number = float(cell)
+  except ValueError:
+    number = math.nan
+  if not math.isfinite(number):
+    raise UserError(
+      f"{where}: {cell!r} in column {name!r} is not a number; give pixels."
+    )
+  return number

@@ -1,0 +1,191 @@
+"""The built-in data: synthetic faces in memory, from a seed, without files.
+
+Pose and appearance are drawn independently, so that nothing but the face
+itself tells the pose. `head.py` has the geometry, `faces.py` the drawing.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from c3_jax.data.faces import Appearance, render
+from c3_jax.data.head import (
+  Pose,
+  correspondence,
+  landmarks,
+  surface_coords,
+  surface_points,
+)
+from c3_jax.errors import UserError
+
+__all__ = [
+  "Appearance",
+  "Pose",
+  "correspondence",
+  "dataset",
+  "landmarks",
+  "render",
+  "sample_appearance",
+  "sample_pose",
+  "surface_coords",
+  "surface_points",
+]
+
+SPLITS = ("train", "fit", "test")
+
+# RGB in [0, 255]. A random mixture of two neighbours is drawn.
+_SKIN = (
+  (255, 224, 196),
+  (241, 194, 155),
+  (224, 172, 120),
+  (190, 130, 85),
+  (141, 85, 52),
+  (90, 56, 38),
+)
+_HAIR = (
+  (28, 24, 28),
+  (70, 42, 28),
+  (130, 78, 42),
+  (190, 80, 40),
+  (235, 195, 110),
+  (225, 225, 225),
+  (200, 90, 140),
+  (60, 90, 160),
+)
+_EYES = ((70, 40, 25), (120, 80, 40), (60, 130, 80), (60, 120, 200))
+
+
+def sample_pose(key):
+  """Draws a `Pose`, uniform in each of its parts, which are independent."""
+  keys = iter(jax.random.split(key, 7))
+
+  def uniform(low, high, shape=()):
+    return jax.random.uniform(next(keys), shape, minval=low, maxval=high)
+
+  return Pose(
+    yaw=uniform(-0.61, 0.61),
+    roll=uniform(-0.44, 0.44),
+    scale=uniform(0.85, 1.15),
+    shift=uniform(-0.265, 0.265, (2,)),
+    smile=uniform(-0.25, 1.0),
+    mouth_open=jnp.maximum(uniform(-0.5, 1.0), 0),
+    brow_raise=uniform(-0.8, 1.0),
+  )
+
+
+def _mixture(key, palette):
+  """A colour between two neighbours of `palette`: [3] in [0, 1]."""
+  palette = jnp.array(palette, jnp.float32) / 255
+  at = jax.random.uniform(key, maxval=len(palette) - 1)
+  low = jnp.floor(at).astype(jnp.int32)
+  return palette[low] + (at - low) * (palette[low + 1] - palette[low])
+
+
+def _any_colour(key):
+  """A colour of any hue: [3]; its brightness is uniform in [0.1, 0.95]."""
+  hue, saturation, value = jax.random.uniform(key, (3,))
+  wheel = jnp.abs((hue * 6 + jnp.array([0.0, 4.0, 2.0])) % 6 - 3) - 1
+  return (0.1 + 0.85 * value) * (
+    1 - 0.6 * saturation * (1 - jnp.clip(wheel, 0, 1))
+  )
+
+
+def sample_appearance(key):
+  """Draws an `Appearance`; its parts are independent of each other."""
+  keys = iter(jax.random.split(key, 32))
+
+  def uniform(low, high):
+    return jax.random.uniform(next(keys), minval=low, maxval=high)
+
+  def chance(probability):
+    return jax.random.bernoulli(next(keys), probability).astype(jnp.float32)
+
+  light = jnp.stack([uniform(-1, 1), uniform(-1.0, 0.6), 0.8])
+  long = chance(0.45)
+  lips = jnp.stack([uniform(0.6, 0.9), uniform(0.2, 0.4), uniform(0.25, 0.45)])
+  first, second = _any_colour(next(keys)), _any_colour(next(keys))
+  return Appearance(
+    skin=_mixture(next(keys), _SKIN),
+    hair=_mixture(next(keys), _HAIR),
+    eyes=_mixture(next(keys), _EYES),
+    lips=lips,
+    shirt=_any_colour(next(keys)),
+    background=jnp.stack([first, 0.4 * first + 0.6 * second]),
+    background_angle=uniform(-jnp.pi, jnp.pi),
+    light=light / jnp.linalg.norm(light),
+    light_strength=uniform(0.1, 0.6),
+    hairline=uniform(-0.55, -0.33),
+    hair_sides=jnp.where(long > 0, uniform(0.4, 1.0), uniform(-0.3, 0.0)),
+    hair_volume=uniform(0.03, 0.12),
+    parting=uniform(-0.15, 0.15),
+    eye_size=uniform(0.9, 1.12),
+    brow_width=uniform(0.012, 0.032),
+    blush=uniform(0.0, 0.8),
+    beard=(1 - long) * chance(0.25),
+    glasses=chance(0.15),
+  )
+
+
+@functools.partial(jax.jit, static_argnames=("size",))
+def _examples(key, indices, *, size, extent):
+  """Draws the examples `indices` [n] of the stream `key`."""
+
+  def example(index):
+    pose_key, appearance_key = jax.random.split(jax.random.fold_in(key, index))
+    pose = sample_pose(pose_key)
+    picture = render(
+      pose, sample_appearance(appearance_key), size=size, extent=extent
+    )
+    return (picture * 255 + 0.5).astype(jnp.uint8), landmarks(pose), pose
+
+  return jax.vmap(example)(indices)
+
+
+def dataset(seed, *, split, n, image_size, load_size, batch=256):
+  """Draws n faces of a split.
+
+  Example i depends on (seed, split, i, image_size, load_size) alone.
+
+  Args:
+    seed: int.
+    split: "train", "fit" (for the regression) or "test": disjoint streams.
+    n: number of faces.
+    image_size: side of the model frame in pixels.
+    load_size: side of the pictures, >= image_size; the model frame is their
+      central part.
+    batch: faces drawn at once; changes speed and memory only.
+
+  Returns:
+    A dict of NumPy arrays: "images" [n, load_size, load_size, 3], uint8;
+    "points" [n, 5, 2], float32, (x, y) in [-1, 1] of the model frame; "pose",
+    a `Pose` of arrays with a leading axis n.
+
+  Raises:
+    UserError: on an unknown split, n < 1 or load_size < image_size.
+  """
+  if split not in SPLITS:
+    raise UserError(
+      f"the synthetic faces have no split {split!r}: use one of {SPLITS}"
+    )
+  if n < 1:
+    raise UserError(f"{n} synthetic faces asked for: n must be at least 1")
+  if load_size < image_size:
+    raise UserError(
+      f"load_size {load_size} is smaller than image_size {image_size}: make it"
+      " at least as large"
+    )
+  key = jax.random.fold_in(jax.random.key(seed), SPLITS.index(split))
+  parts = []
+  # Always whole batches: one compilation, and the same rounding whatever n.
+  for start in range(0, n, batch):
+    indices = np.arange(start, start + batch)
+    part = _examples(
+      key, indices, size=load_size, extent=load_size / image_size
+    )
+    parts.append(jax.device_get(part))
+  images, points, pose = jax.tree.map(
+    lambda *xs: np.concatenate(xs)[:n], *parts
+  )
+  return {"images": images, "points": points, "pose": pose}

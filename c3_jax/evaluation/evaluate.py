@@ -1,0 +1,228 @@
+"""Evaluation of a trained model on a dataset: numbers, then figures."""
+
+import json
+import os
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from c3_jax import augment, landmarks, parallel, warp
+from c3_jax.evaluation import regression
+
+HELD_OUT = 0.1  # IMM's share of the annotated training images.
+
+
+def landmark_function(model, image_size):
+  """A pmapped (variables, batch) -> landmarks [n, k, 2] in [-1, 1].
+
+  The batch has image, uint8 [n, s, s, 3], and may have warp, float32
+  [n, 2, 3]: pull maps under which the pictures are seen.
+  """
+
+  def detect(variables, batch):
+    images = batch["image"].astype(jnp.float32) / 255
+    if "warp" in batch:
+      extent = images.shape[1] / image_size
+      grid = landmarks.grid(image_size, image_size)
+      images = jax.vmap(
+        lambda image, matrix: warp.sample(
+          image, warp.affine(matrix, grid), extent=extent
+        )
+      )(images, batch["warp"])
+    else:
+      images = augment.centre_crop(images, image_size)
+    return model.apply(variables, images, method=_points)
+
+  return parallel.pmap_eval(detect)
+
+
+def _points(model, images):
+  return model.pose(model.features(images)[1]).points
+
+
+def detect(function, variables, dataset, *, batch_size, warps=None):
+  """Landmarks of every image of a dataset, in its order: [n, k, 2]."""
+  found = np.zeros((len(dataset), 0, 2), np.float32)
+  for batch in dataset.eval_batches(batch_size):
+    inputs = {"image": batch["image"]}
+    if warps is not None:
+      inputs["warp"] = warps[batch["index"]]
+    out, real = function(variables, inputs), batch["mask"] > 0
+    if not found.shape[1]:
+      found = np.zeros((len(dataset), *out.shape[1:]), np.float32)
+    found[batch["index"][real]] = out[real]
+  return found
+
+
+def random_similarities(n, options):
+  """Seeded similarity transforms [n, 2, 3]: pull maps of perturbed images.
+
+  Args:
+    n: how many.
+    options: seed; rotation in degrees, scale as a fraction and shift as a
+      fraction of the image side, each the half width of a uniform law.
+
+  Returns:
+    float32 [n, 2, 3].
+  """
+  rng = np.random.default_rng(options["seed"])
+  draw = lambda half, *shape: rng.uniform(-half, half, (n, *shape))  # noqa: E731
+  angle = np.deg2rad(draw(options["rotation"]))
+  scale, shift = 1 + draw(options["scale"]), 2 * draw(options["shift"], 2)
+  c, s = scale * np.cos(angle), scale * np.sin(angle)
+  matrix = np.stack([np.stack([c, -s], -1), np.stack([s, c], -1)], 1)
+  return np.concatenate([matrix, shift[..., None]], -1).astype(np.float32)
+
+
+def see_through(matrices, points):
+  """Where points [n, p, 2] of the pictures lie after the pull maps [n, 2, 3]."""
+  linear, shift = matrices[:, :, :2], matrices[:, :, 2]
+  return np.linalg.solve(linear[:, None], (points - shift[:, None])[..., None])[
+    ..., 0
+  ].astype(np.float32)
+
+
+class Evaluator:
+  """Landmark regression on the annotated splits of a dataset.
+
+  Everything that does not depend on the parameters is prepared once: the
+  compiled detector, the splits, the transforms of the perturbed evaluation.
+  """
+
+  def __init__(self, config, model, splits):
+    self._function = landmark_function(model, config.data.image_size)
+    self._splits = splits
+    self._size = config.data.image_size
+    normaliser = config.eval.normaliser
+    self._normaliser = (
+      normaliser if isinstance(normaliser, str) else tuple(normaliser)
+    )
+    devices = jax.local_device_count()
+    self._batch_size = -(-config.eval.batch_size // devices) * devices
+    self._perturbation = config.eval.perturbation.to_dict()
+
+  @property
+  def annotated(self):
+    """Whether the regression can be fitted and tested."""
+    return self._splits.fit is not None and self._splits.test is not None
+
+  def landmarks(self, variables, split, warps=None):
+    """Discovered landmarks [n, k, 2] of one split, fit, test or train."""
+    return detect(
+      self._function,
+      variables,
+      getattr(self._splits, split),
+      batch_size=self._batch_size,
+      warps=warps,
+    )
+
+  def held_out_error(self, variables):
+    """Error with intercept on the last tenth of the annotated training images.
+
+    The regression is fitted on the others; the test images stay untouched, so
+    this may choose checkpoints. None where there are too few annotations.
+    """
+    fit = self._splits.fit
+    n = 0 if fit is None else len(fit)
+    cut = n - round(HELD_OUT * n)
+    if n - cut < 5:
+      return None
+    found, points = self.landmarks(variables, "fit"), fit.points
+    result = regression.evaluate(
+      found[:cut],
+      points[:cut],
+      found[cut:],
+      points[cut:],
+      image_size=self._size,
+      normaliser=self._normaliser,
+    )
+    return result["error"]["intercept"]
+
+  def regress(self, variables, *, perturb=False):
+    """`regression.evaluate` of the test images, fitted on the fit images.
+
+    With `perturb`, both are seen under seeded random similarity transforms.
+    """
+    arguments = []
+    for i, split in enumerate(("fit", "test")):
+      dataset = getattr(self._splits, split)
+      warps, points = None, dataset.points
+      if perturb:
+        options = self._perturbation
+        options = options | {"seed": (options["seed"], i)}
+        warps = random_similarities(len(dataset), options)
+        points = see_through(warps, points)
+      arguments += [self.landmarks(variables, split, warps), points]
+    return regression.evaluate(
+      *arguments, image_size=self._size, normaliser=self._normaliser
+    )
+
+
+def evaluate(config, evaluator, variables, untrained, step, workdir):
+  """Writes eval/DATASET.json and returns what it says; logs a table.
+
+  Args:
+    config: of the run.
+    evaluator: `Evaluator` with annotated splits.
+    variables: trained params and batch_stats.
+    untrained: those of the same network before training.
+    step: int, of the checkpoint.
+    workdir: folder of the run.
+
+  Returns:
+    The dict written.
+  """
+  report = {
+    "dataset": config.data.name,
+    "step": int(step),
+    "k": config.model.k,
+    "image_size": config.data.image_size,
+  }
+  report |= compare(evaluator, variables, untrained)
+  if config.eval.perturb:
+    report["perturbed"] = config.eval.perturbation.to_dict() | compare(
+      evaluator, variables, untrained, perturb=True
+    )
+  path = pathlib.Path(workdir) / "eval" / f"{config.data.name}.json"
+  path.parent.mkdir(exist_ok=True)
+  part = path.with_suffix(".part")
+  part.write_text(json.dumps(report, indent=1) + "\n")
+  os.replace(part, path)
+  return report
+
+
+def compare(evaluator, variables, untrained, *, perturb=False):
+  """Errors of the trained network beside its two reference lines."""
+  report = evaluator.regress(variables, perturb=perturb)
+  before = evaluator.regress(untrained, perturb=perturb)
+  report["baseline"] = {
+    "mean_shape": report.pop("mean_shape"),
+    "untrained": before["error"]["intercept"],
+  }
+  return report
+
+
+def table(report):
+  """The errors of a report as lines of text, one convention a line."""
+  rows = [("", "error, %")]
+  for title, part in (("", report), ("perturbed: ", report.get("perturbed"))):
+    if part:
+      rows += [
+        (f"{title}regression with intercept", part["error"]["intercept"]),
+        (f"{title}regression without intercept", part["error"]["no_intercept"]),
+        (f"{title}same network untrained", part["baseline"]["untrained"]),
+        (f"{title}mean shape", part["baseline"]["mean_shape"]),
+      ]
+  head = (
+    f"{report['dataset']}: K = {report['k']}, step {report['step']}, "
+    f"{report['n_train']} images to fit, {report['n_test']} to test; mean "
+    "distance / normaliser"
+  )
+  width = max(len(name) for name, _ in rows)
+  lines = [
+    f"  {name:{width}}  {value if isinstance(value, str) else f'{value:8.2f}'}"
+    for name, value in rows
+  ]
+  return "\n".join([head, *lines])

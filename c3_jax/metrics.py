@@ -1,0 +1,115 @@
+"""Where the numbers of a run go: metrics.jsonl, TensorBoard, the log."""
+
+import json
+import logging
+import os
+import pathlib
+
+import jax
+import numpy as np
+
+
+logger = logging.getLogger(__name__)
+
+
+class Diverged(RuntimeError):
+  """A term of the loss became NaN or infinite."""
+
+
+class MetricsFile:
+  """metrics.jsonl: one JSON object a logged step, and no step twice.
+
+  Opening it drops the lines after `step` (a resumed run writes them again)
+  and what a kill may have left of a last line.
+  """
+
+  def __init__(self, path, step):
+    path = pathlib.Path(path)
+    kept = b""
+    if path.exists():
+      for line in path.read_bytes().splitlines():
+        try:
+          if json.loads(line)["step"] <= step:
+            kept += line + b"\n"
+        except (ValueError, KeyError, TypeError):
+          break
+      part = path.with_suffix(".part")
+      part.write_bytes(kept)
+      os.replace(part, path)
+    self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+
+  def write(self, record):
+    """Appends one line in a single write: a kill leaves all of it or none."""
+    os.write(self._file, (json.dumps(record) + "\n").encode())
+
+  def close(self):
+    os.close(self._file)
+
+
+def tensorboard(workdir):
+  """clu's TensorBoard writer, or None where it cannot be imported."""
+  try:
+    # Both write to stderr while they load.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    from clu.metric_writers import SummaryWriter
+  except ImportError as error:
+    logger.info("No TensorBoard events (%s); see metrics.jsonl.", error)
+    return None
+  return SummaryWriter(str(workdir))
+
+
+class Writer:
+  """Writes a record to every place; on other processes than 0 to none."""
+
+  def __init__(self, workdir, step):
+    self._active = jax.process_index() == 0
+    if self._active:
+      self._file = MetricsFile(pathlib.Path(workdir) / "metrics.jsonl", step)
+      self._tensorboard = tensorboard(workdir)
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *args):
+    if self._active:
+      self._file.close()
+      if self._tensorboard:
+        self._tensorboard.close()
+
+  def write(self, step, stage, scalars):
+    """Args: step and stage of the record; scalars, name -> float."""
+    if not self._active:
+      return
+    self._file.write({"step": step, "stage": stage} | scalars)
+    if self._tensorboard:
+      self._tensorboard.write_scalars(
+        step, {f"{stage}/{name}": value for name, value in scalars.items()}
+      )
+      self._tensorboard.flush()
+
+
+def average(step, metrics):
+  """Mean of the metrics of the steps up to `step`.
+
+  Args:
+    step: int, the last of them.
+    metrics: list of dicts name -> device scalar, one a step.
+
+  Returns:
+    dict name -> float.
+
+  Raises:
+    Diverged: names the first step and metric that is not finite.
+  """
+  metrics = jax.device_get(metrics)
+  for i, values in enumerate(metrics):
+    for name, value in values.items():
+      if not np.isfinite(value):
+        raise Diverged(
+          f"{name} became {value} at step {step - len(metrics) + 1 + i}"
+        )
+  return {
+    name: float(np.mean([values[name] for values in metrics]))
+    for name in metrics[0]
+  }

@@ -1,0 +1,69 @@
+"""The decoder D (appendix)."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from c3_jax.models.heads import kernel_init
+from c3_jax.models.resnet import make_norm
+
+
+class Decoder(nn.Module):
+  """D: appearance and pose maps to an image.
+
+  Input a [b, h, w, c] and p [b, h, w, k]; output [b, size, size, 3], linear,
+  float32 (not clipped to [0, 1]). Blocks of two 3x3 convolutions; every block
+  but the first starts with a bilinear x2; channels are halved from block to
+  block, never under `min_channels`.
+
+  Attributes:
+    size: side of the image, h times a power of two.
+    channels: of the first block.
+    norm: "batch", "frozen" or "group" after each convolution, or "none".
+    init_std: 0.01 in the paper; 0 stands for He.
+  """
+
+  size: int
+  channels: int = 256
+  min_channels: int = 32
+  norm: str = "batch"
+  init_std: float = 0.0
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, a, p, *, train=False):
+    x = jnp.concatenate([a.astype(self.dtype), p.astype(self.dtype)], -1)
+    blocks = (self.size // x.shape[1]).bit_length()
+    if x.shape[1] * 2 ** (blocks - 1) != self.size:
+      raise ValueError(
+        f"image size {self.size} is not {x.shape[1]} times a power of two"
+      )
+    init = kernel_init(self.init_std)
+    norm = None
+    if self.norm != "none":
+      norm = make_norm(self.norm, train=train, dtype=self.dtype)
+    channels = self.channels
+    for block in range(blocks):
+      if block:
+        b, h, w, c = x.shape
+        x = jax.image.resize(x, (b, 2 * h, 2 * w, c), "bilinear")
+        channels = max(channels // 2, self.min_channels)
+      for i in range(2):
+        x = nn.Conv(
+          channels,
+          (3, 3),
+          use_bias=norm is None,
+          kernel_init=init,
+          dtype=self.dtype,
+          name=f"block{block}_conv{i}",
+        )(x)
+        if norm is not None:
+          x = norm(name=f"block{block}_norm{i}")(x)
+        x = nn.relu(x)
+    image = nn.Conv(
+      3, (3, 3), kernel_init=init, dtype=self.dtype, name="image"
+    )(x)
+    # Mid-grey is the natural zero of an untrained decoder.
+    return image.astype(jnp.float32) + 0.5

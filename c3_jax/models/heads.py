@@ -1,0 +1,121 @@
+"""The extractors E_a and E_p (sections 3.1 and 4.1)."""
+
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from c3_jax import landmarks
+
+
+@flax.struct.dataclass
+class Pose:
+  """What E_p says of an image.
+
+  Attributes:
+    points: [b, k, 2] landmarks, (x, y) in [-1, 1].
+    maps: [b, h, w, k] gaussian maps in [0, 1]: the p of the equations.
+    probability: [b, h, w, k] softmax maps.
+  """
+
+  points: jax.Array
+  maps: jax.Array
+  probability: jax.Array
+
+
+def kernel_init(std):
+  """N(0, std) where std is given (the paper's 0.01), He where it is 0."""
+  if std:
+    return nn.initializers.normal(std)
+  return nn.initializers.he_normal()
+
+
+class AppearanceExtractor(nn.Module):
+  """E_a: two 3x3 convolutions with ReLU.
+
+  Input f [b, h, w, c]; output a [b, h, w, features], float32. With `pool` the
+  map is averaged over space (and laid out again as a constant map): it can
+  then hold no picture, only what the picture is made of.
+  """
+
+  features: int = 256
+  pool: bool = False
+  init_std: float = 0.0
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, f):
+    init = kernel_init(self.init_std)
+    a = f.astype(self.dtype)
+    for name in ("conv1", "conv2"):
+      a = nn.relu(
+        nn.Conv(
+          self.features,
+          (3, 3),
+          kernel_init=init,
+          dtype=self.dtype,
+          name=name,
+        )(a)
+      )
+    if self.pool:
+      a = jnp.broadcast_to(a.mean((1, 2), keepdims=True), a.shape)
+    return a
+
+
+class PoseExtractor(nn.Module):
+  """E_p: two 3x3 convolutions with ReLU, 1x1 to k maps, the two-step process.
+
+  Input f [b, h, w, c]; output a `Pose` on the same h x w grid, float32.
+
+  Attributes:
+    k: number of landmarks.
+    features: channels of the two convolutions.
+    sigma: of the gaussians, in cells of the map (0.8 of a cell is IMM's 0.1
+      at 16 x 16).
+    temperature, marginal: of `landmarks.soft_argmax`.
+    gain: 0 takes the raw logits; otherwise each map is standardised to this
+      deviation, so that from the first step it is neither flat nor one-hot.
+    init_std: 0.01 in the paper; 0 stands for He.
+  """
+
+  k: int
+  features: int = 256
+  sigma: float = 0.8
+  temperature: float = 1.0
+  marginal: bool = False
+  gain: float = 0.0
+  init_std: float = 0.0
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, f):
+    init = kernel_init(self.init_std)
+    x = f.astype(self.dtype)
+    for name in ("conv1", "conv2"):
+      x = nn.relu(
+        nn.Conv(
+          self.features,
+          (3, 3),
+          kernel_init=init,
+          dtype=self.dtype,
+          name=name,
+        )(x)
+      )
+    logits = nn.Conv(
+      self.k, (1, 1), kernel_init=init, dtype=self.dtype, name="maps"
+    )(x)
+    logits = logits.astype(jnp.float32)
+    if self.gain:
+      logits -= logits.mean((1, 2), keepdims=True)
+      variance = jnp.mean(logits**2, (1, 2), keepdims=True)
+      logits *= self.gain * jax.lax.rsqrt(variance + 1e-6)
+    points, probability = landmarks.soft_argmax(
+      logits, temperature=self.temperature, marginal=self.marginal
+    )
+    h, w = logits.shape[1:3]
+    maps = landmarks.gaussian_maps(
+      points, h, w, sigma=2 * self.sigma / max(h, w)
+    )
+    return Pose(points, maps, probability)

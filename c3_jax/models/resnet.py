@@ -1,0 +1,176 @@
+"""ResNet backbone N (section 4.1): ResNet-50 and its small relatives.
+
+Follows torchvision (v1.5: the stride sits in the 3x3 convolution of a
+bottleneck; explicit symmetric padding; BN eps 1e-5; an output stride below 32
+replaces strides by dilation as `replace_stride_with_dilation` does), so that
+its weights port one to one.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def normalise(images, dtype=jnp.float32):
+  """RGB in [0, 1] to ImageNet's zero mean and unit deviation."""
+  mean, std = jnp.array(IMAGENET_MEAN), jnp.array(IMAGENET_STD)
+  return ((images - mean) / std).astype(dtype)
+
+
+def make_norm(kind, *, train, dtype):
+  """A constructor of norm layers: "batch", "frozen" or "group".
+
+  "batch" averages its statistics over all devices, so that they do not depend
+  on how a batch is spread; "frozen" always uses the stored statistics.
+  """
+  if kind == "group":
+    return partial(nn.GroupNorm, num_groups=None, group_size=8, dtype=dtype)
+  if kind not in ("batch", "frozen"):
+    raise ValueError(f"norm must be batch, frozen or group, not {kind!r}")
+  return partial(
+    nn.BatchNorm,
+    use_running_average=kind == "frozen" or not train,
+    momentum=0.9,
+    epsilon=1e-5,
+    axis_name="batch",
+    dtype=dtype,
+  )
+
+
+def conv(features, kernel, *, stride=1, dilation=1, **kwargs):
+  """A convolution without bias, padded as torch pads it."""
+  padding = dilation * (kernel - 1) // 2
+  return nn.Conv(
+    features,
+    (kernel, kernel),
+    strides=stride,
+    kernel_dilation=dilation,
+    padding=padding,
+    use_bias=False,
+    kernel_init=nn.initializers.he_normal(),
+    **kwargs,
+  )
+
+
+class Block(nn.Module):
+  """Residual block; `bottleneck` chooses between torchvision's two.
+
+  Input [b, h, w, c]; output [b, h / stride, w / stride, features * expansion],
+  expansion 4 for a bottleneck and 1 for a basic block.
+  """
+
+  features: int
+  bottleneck: bool
+  stride: int
+  dilation: int
+  norm: Any
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, x):
+    out = self.features * (4 if self.bottleneck else 1)
+    layer = partial(conv, dtype=self.dtype)
+    if self.bottleneck:
+      y = layer(self.features, 1, name="conv1")(x)
+      y = nn.relu(self.norm(name="bn1")(y))
+      y = layer(
+        self.features,
+        3,
+        stride=self.stride,
+        dilation=self.dilation,
+        name="conv2",
+      )(y)
+      y = nn.relu(self.norm(name="bn2")(y))
+      y = self.norm(name="bn3")(layer(out, 1, name="conv3")(y))
+    else:
+      y = layer(
+        self.features,
+        3,
+        stride=self.stride,
+        dilation=self.dilation,
+        name="conv1",
+      )(x)
+      y = nn.relu(self.norm(name="bn1")(y))
+      y = layer(out, 3, dilation=self.dilation, name="conv2")(y)
+      y = self.norm(name="bn2")(y)
+    if x.shape != y.shape:
+      x = layer(out, 1, stride=self.stride, name="downsample_conv")(x)
+      x = self.norm(name="downsample_bn")(x)
+    return nn.relu(x + y)
+
+
+class ResNet(nn.Module):
+  """Backbone N: images [b, H, W, 3] in [0, 1] to the maps f' and f.
+
+  Attributes:
+    stage_sizes: blocks a layer; (3, 4, 6, 3) is ResNet-50 (bottleneck).
+    width: channels of the stem; layer i has width * 2^(i - 1) (times 4 for
+      bottlenecks) unless `widths` says otherwise.
+    bottleneck: torchvision's bottleneck or basic block.
+    stem: "imagenet" (7x7 stride 2 and a 3x3 max-pool stride 2: stride 4) or
+      "small" (3x3, stride 2, for small pictures).
+    output_stride: of layer4 (and, where it is reached earlier, of the layers
+      before it); later strides become dilations.
+    norm: "batch", "frozen" (batch norm with fixed statistics) or "group".
+    widths: channels of layer1..layer4 where they are not width * 2^(i - 1).
+    dtype: of the computation; parameters are float32.
+
+  Returns:
+    (f', f): the outputs of layer3 and layer4, [b, h, w, c].
+  """
+
+  stage_sizes: Sequence[int] = (3, 4, 6, 3)
+  width: int = 64
+  bottleneck: bool = True
+  stem: str = "imagenet"
+  output_stride: int = 32
+  norm: str = "batch"
+  widths: Sequence[int] | None = None
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, images, *, train=False):
+    norm = make_norm(self.norm, train=train, dtype=self.dtype)
+    x = normalise(images, self.dtype)
+    if self.stem == "imagenet":
+      x = conv(self.width, 7, stride=2, dtype=self.dtype, name="conv1")(x)
+      x = nn.relu(norm(name="bn1")(x))
+      x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+      stride = 4
+    elif self.stem == "small":
+      x = conv(self.width, 3, stride=2, dtype=self.dtype, name="conv1")(x)
+      x = nn.relu(norm(name="bn1")(x))
+      stride = 2
+    else:
+      raise ValueError(f"stem must be imagenet or small, not {self.stem!r}")
+
+    dilation, outputs = 1, []
+    widths = self.widths or [self.width * 2**i for i in range(4)]
+    for i, (blocks, features) in enumerate(
+      zip(self.stage_sizes, widths, strict=True)
+    ):
+      step = 1 if i == 0 else 2
+      # torchvision: the first block of a dilated layer keeps the dilation of
+      # the layer before it.
+      first_dilation = dilation
+      if step == 2 and stride * 2 > self.output_stride:
+        step, dilation = 1, dilation * 2
+      stride *= step
+      for j in range(blocks):
+        x = Block(
+          features,
+          self.bottleneck,
+          stride=step if j == 0 else 1,
+          dilation=first_dilation if j == 0 else dilation,
+          norm=norm,
+          dtype=self.dtype,
+          name=f"layer{i + 1}_{j}",
+        )(x)
+      outputs.append(x)
+    return outputs[2], outputs[3]

@@ -1,0 +1,59 @@
+"""VGG16 and VGG19 features for the perceptual distance P (Eq. 1)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from c3_jax.models.resnet import normalise
+
+# Convolutions a block; torchvision's configurations "D" and "E".
+CONVOLUTIONS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
+TAPS = ("input", "conv1_2", "conv2_2", "conv3_2", "conv4_2", "conv5_2")
+
+
+class VGG(nn.Module):
+  """VGG features: images [b, H, W, 3] in [0, 1] to a dict of tap -> map.
+
+  "input" is the image after ImageNet's normalisation; "convB_I" is the output
+  of convolution I of block B after its ReLU, [b, H / 2^(B-1), W / 2^(B-1), c].
+  Nothing beyond the last tap is computed.
+
+  Attributes:
+    arch: "vgg16" or "vgg19".
+    taps: names of the maps to return.
+    width: channels relative to the published network (1 for ported weights).
+    dtype: of the computation; the returned maps have it too.
+  """
+
+  arch: str = "vgg16"
+  taps: Sequence[str] = TAPS
+  width: float = 1.0
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, images):
+    x = normalise(images, self.dtype)
+    maps = {"input": x}
+    for block, count in enumerate(CONVOLUTIONS[self.arch], start=1):
+      features = int(min(64 * 2 ** (block - 1), 512) * self.width)
+      if block > 1:
+        x = nn.max_pool(x, (2, 2), (2, 2))
+      for i in range(1, count + 1):
+        name = f"conv{block}_{i}"
+        x = nn.relu(
+          nn.Conv(
+            features,
+            (3, 3),
+            padding=1,
+            kernel_init=nn.initializers.he_normal(),
+            dtype=self.dtype,
+            name=name,
+          )(x)
+        )
+        maps[name] = x
+        if all(tap in maps for tap in self.taps):
+          return {tap: maps[tap] for tap in self.taps}
+    missing = [tap for tap in self.taps if tap not in maps]
+    raise ValueError(f"{self.arch} has no layer {missing}; see vgg.TAPS")

@@ -1,0 +1,257 @@
+"""What all configs share: the paper's settings, and arguments as text.
+
+A config file is called as `configs/X.py[:name,key=value,...]`. The arguments
+make the cells of the paper's ablation (Table 2):
+
+  cycle=1,flow=1   L_cycle + L_inv + L_equiv on natural pairs (the paper)
+  cycle=1,flow=0   L_cycle + L_inv on natural pairs
+  cycle=0,flow=1   L_pairs + L_equiv on synthetic pairs
+  cycle=0,flow=0   L_pairs on synthetic pairs
+
+All four see the same number of images after the same stage `pairs`.
+"""
+
+import ml_collections
+
+ConfigDict = ml_collections.ConfigDict
+
+
+def parse(argument, *, variants=(), **defaults):
+  """Reads "name,key=value" with the types of the defaults.
+
+  Args:
+    argument: text after the colon, or "".
+    variants: names that may be given without a value.
+    **defaults: key -> int.
+
+  Returns:
+    (set of the names given, dict of the keys).
+
+  Raises:
+    ValueError: an unknown name or key, or a value of the wrong type.
+  """
+  values, chosen = dict(defaults), set()
+  for part in filter(None, (argument or "").split(",")):
+    key, equals, value = part.partition("=")
+    if not equals and key in variants:
+      chosen.add(key)
+    elif equals and key in defaults and value.isdigit():
+      values[key] = int(value)
+    else:
+      known = [*variants, *(f"{name}=N" for name in defaults)]
+      raise ValueError(
+        f"config argument {part!r} is not one of {', '.join(known)}"
+      )
+  return chosen, values
+
+
+def terms(**given):
+  """Weights of all terms; those not given are 0 and not computed."""
+  names = ("pairs", "cycle", "inv", "equiv", "flow")
+  return ConfigDict({name: float(given.get(name, 0)) for name in names})
+
+
+def stage(steps=0, *, epochs=0.0, learning_rate=5e-4, train, weights):
+  """One stage: its length (steps, or epochs of the data), rate and terms."""
+  return ConfigDict(
+    {
+      "steps": steps,
+      "epochs": epochs,
+      "learning_rate": learning_rate,
+      # Fractions of the stage at which the rate is divided by ten.
+      "drops": (),
+      "warmup": 0,
+      "train": train,
+      "weights": weights,
+    }
+  )
+
+
+def stages(*, cycle, flow):
+  """The three stages of a cell of Table 2; lengths are set by the config."""
+  landmarks = ("backbone", "appearance", "pose", "decoder")
+  if cycle:
+    third = terms(cycle=1, inv=1, equiv=flow)
+  else:
+    third = terms(pairs=1, equiv=flow)
+  return ConfigDict(
+    {
+      "pairs": stage(train=landmarks, weights=terms(pairs=1)),
+      "flow": stage(train=("flow",), weights=terms(flow=1)),
+      "cycle": stage(train=landmarks, weights=third),
+    }
+  )
+
+
+def warp(rotation=0.0, scale=0.0, shift=0.0, warp_all=0.0, warp_half=0.0):
+  """A table of `augment.sample_warp`: standard deviations."""
+  return ConfigDict(
+    {
+      "rotation": float(rotation),
+      "scale": float(scale),
+      "shift": float(shift),
+      "warp_all": float(warp_all),
+      "warp_half": float(warp_half),
+    }
+  )
+
+
+def base(*, k, cycle, flow):
+  """The paper's configuration, data aside: every key of every config.
+
+  Args:
+    k: number of landmarks.
+    cycle, flow: the cell of Table 2, 0 or 1.
+
+  Returns:
+    An `ml_collections.ConfigDict`.
+  """
+  config = ConfigDict()
+  config.seed = 0
+  config.batch_size = 200  # Images; 100 symmetric pairs.
+  config.log_every = 100
+  config.checkpoint_every = 1000
+
+  config.data = ConfigDict(
+    {
+      "name": "",
+      "image_size": 128,
+      # Pictures are loaded larger than the model frame, which is their centre:
+      # warps then have something to show beyond its border.
+      "load_size": 160,
+      # Synthetic faces.
+      "seed": 0,
+      "n_train": 0,
+      "n_fit": 0,
+      "n_test": 0,
+      # Folder.
+      "root": "",
+      "extra_root": "",
+      "landmarks": "landmarks.csv",
+      "cache": True,
+    }
+  )
+
+  config.model = ConfigDict(
+    {
+      "k": k,
+      "swap_features": False,  # f = layer4, f' = layer3.
+      "dtype": "float32",
+      "backbone": {
+        "stage_sizes": (3, 4, 6, 3),
+        "width": 64,
+        "widths": (64, 128, 256, 512),
+        "bottleneck": True,
+        "stem": "imagenet",
+        "output_stride": 8,  # 16 x 16 maps at 128 px.
+        "norm": "batch",
+      },
+      "appearance": {"features": 256, "pool": False, "init_std": 0.01},
+      "pose": {
+        "features": 256,
+        "sigma": 0.8,  # Cells; 0.1 in [-1, 1] at 16 x 16 (IMM).
+        "temperature": 1.0,
+        "marginal": False,
+        "gain": 0.0,
+        "init_std": 0.01,
+      },
+      "decoder": {
+        "channels": 256,
+        "min_channels": 32,
+        "norm": "batch",
+        "init_std": 0.01,
+      },
+      "flow": {
+        "channels": (16, 16, 1),
+        "kernel": 5,
+        "separable": True,
+        "mutual": True,
+      },
+    }
+  )
+
+  config.perceptual = ConfigDict(
+    {
+      "arch": "vgg16",
+      "taps": ("input", "conv1_2", "conv2_2", "conv3_2", "conv4_2", "conv5_2"),
+      "width": 1.0,
+      "weights": "random",  # A frozen He-initialised VGG of this seed.
+      "seed": 0,
+      "decay": 0.99,  # Of the running mean that divides each tap.
+    }
+  )
+
+  config.objective = ConfigDict(
+    {
+      "stop_gradient": True,  # On the first swapped images (appendix).
+      "hard_flow": True,  # T by argmax; False: by expectation.
+      "natural_positives": False,  # Of the weak flow loss.
+    }
+  )
+
+  config.augment = ConfigDict(
+    {
+      # IMM's two-level table.
+      "target": warp(shift=0.1, warp_all=0.001, warp_half=0.005),
+      "source": warp(5.0, 0.1, 0.1, 0.001, 0.01),
+      "natural": warp(),
+      "warp_natural": False,  # Natural pairs are seen as they are.
+      "control_points": 10,
+      "mask_margin": 0.15,  # IMM's 10 px of 128, in coordinates.
+    }
+  )
+
+  config.stages = stages(cycle=cycle, flow=flow)
+  config.optimizer = ConfigDict(
+    {
+      "weight_decay": 1e-4,  # L2 in the gradient.
+      "decoupled": False,  # True: AdamW.
+    }
+  )
+
+  config.eval = ConfigDict(
+    {
+      "batch_size": 100,
+      # Two indices of points whose distance is 100 %, or "image" for the side.
+      "normaliser": (0, 1),
+      # Also measure under seeded random similarity transforms of the pictures:
+      # uniform in +-rotation degrees, +-scale, +-shift (of the image side).
+      "perturb": False,
+      "perturbation": {
+        "seed": 0,
+        "rotation": 20.0,
+        "scale": 0.15,
+        "shift": 0.1,
+      },
+    }
+  )
+  return config
+
+
+def small(config, *, image_size, load_size):
+  """Turns the paper's configuration into one that learns on two CPU cores."""
+  config.data.image_size, config.data.load_size = image_size, load_size
+  config.batch_size = 32
+  config.model.backbone.update(
+    {
+      "stage_sizes": (1, 1, 1, 1),
+      "width": 16,
+      "widths": (16, 32, 32, 64),
+      "bottleneck": False,
+      "stem": "small",
+      "output_stride": 4,
+    }
+  )
+  config.model.appearance.update(
+    {"features": 32, "pool": True, "init_std": 0.0}
+  )
+  config.model.pose.update({"features": 32, "gain": 4.0, "init_std": 0.0})
+  config.model.decoder.update(
+    {"channels": 32, "min_channels": 16, "init_std": 0.0}
+  )
+  config.model.flow.update({"channels": (8, 1), "kernel": 3})
+  config.perceptual.width = 0.125
+  # A spline on 100 control points costs more than the small network.
+  config.augment.control_points = 4
+  config.optimizer.weight_decay = 0.0
+  return config

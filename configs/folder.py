@@ -1,0 +1,31 @@
+"""A folder of your own pictures of one kind of object.
+
+  python -m c3_jax.main --config=configs/folder.py:cpu \
+    --config.data.root=DIR --workdir=runs/mine
+
+DIR/images/ holds JPEG or PNG files; an optional DIR/landmarks.csv lets the
+run measure itself (see README). Arguments: k=10, cycle=1, flow=1 (see
+configs/common.py); `cpu`, a small network at 64 px; `test`, a run of seconds.
+Without `cpu` this is the paper's network at 128 px.
+"""
+
+from configs import common
+
+
+def get_config(argument=""):
+  chosen, values = common.parse(
+    argument, variants=("cpu", "test"), k=10, cycle=1, flow=1
+  )
+  config = common.base(**values)
+  config.data.name = "folder"
+  config.stages.pairs.epochs = 20.0
+  config.stages.flow.epochs = 5.0
+  config.stages.cycle.update({"epochs": 200.0, "drops": (0.5, 0.75)})
+  if chosen:
+    common.small(config, image_size=64, load_size=80)
+    config.stages.pairs.update({"epochs": 0.0, "steps": 12000})
+    config.stages.flow.update({"epochs": 0.0, "steps": 500})
+    config.stages.cycle.update({"epochs": 0.0, "steps": 6000})
+    for stage in ("pairs", "flow", "cycle"):
+      config.stages[stage].learning_rate = 1e-3
+  return config.lock()

@@ -1,0 +1,33 @@
+"""Synthetic faces on two CPU cores: the quickstart.
+
+  python -m c3_jax.main --config=configs/synthetic.py --workdir=runs/quickstart
+
+Arguments: k=10, cycle=1, flow=1 (see configs/common.py), and `test`, a run of
+seconds through all stages.
+"""
+
+from configs import common
+
+
+def get_config(argument=""):
+  chosen, values = common.parse(
+    argument, variants=("test",), k=10, cycle=1, flow=1
+  )
+  config = common.base(**values)
+  common.small(config, image_size=48, load_size=60)
+  config.data.name = "synthetic"
+  config.data.update({"n_train": 8192, "n_fit": 1500, "n_test": 500})
+  config.log_every = 50
+  config.checkpoint_every = 500
+  config.stages.pairs.update({"steps": 1200, "learning_rate": 1e-3})
+  config.stages.flow.update({"steps": 100, "learning_rate": 1e-3})
+  config.stages.cycle.update({"steps": 500, "learning_rate": 1e-3})
+  if "test" in chosen:
+    config.data.update({"n_train": 64, "n_fit": 60, "n_test": 20})
+    config.data.update({"image_size": 16, "load_size": 20})
+    config.batch_size = 8
+    config.eval.batch_size = 20
+    config.log_every, config.checkpoint_every = 2, 4
+    for stage in ("pairs", "flow", "cycle"):
+      config.stages[stage].steps = 10
+  return config.lock()

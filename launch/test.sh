@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Lint and the whole test suite, on a bare machine with Python >= 3.11:
+#   bash launch/test.sh [PYTEST ARGUMENTS]
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source launch/environment.sh
+
+install requirements.txt requirements-test.txt
+.venv/bin/ruff check
+.venv/bin/ruff format --check
+.venv/bin/python -m pytest -q "$@"

@@ -1,0 +1,116 @@
+"""The scripts in launch/, without what they would download or train."""
+
+import pathlib
+import re
+import shlex
+import subprocess
+import tomllib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+SCRIPTS = sorted(
+  path
+  for path in (ROOT / "launch").iterdir()
+  if path.suffix in (".sh", ".sbatch")
+)
+
+FAKE_PYTHON = """#!/usr/bin/env bash
+case "$*" in
+  *"pip install"*) echo "$@" >> pip.log; exit "$(cat pip.status)" ;;
+esac
+"""
+
+
+def bash(folder, command):
+  """Runs a bash command in `folder`; returns the finished process."""
+  return subprocess.run(
+    ["bash", "-euo", "pipefail", "-c", command],
+    cwd=folder,
+    capture_output=True,
+    text=True,
+  )
+
+
+@pytest.fixture
+def checkout(tmp_path):
+  """A folder of requirement files, whose `.venv` has a pip that keeps a log."""
+  (tmp_path / ".venv" / "bin").mkdir(parents=True)
+  python = tmp_path / ".venv" / "bin" / "python"
+  python.write_text(FAKE_PYTHON)
+  python.chmod(0o755)
+  (tmp_path / "pip.log").touch()
+  (tmp_path / "pip.status").write_text("0")
+  (tmp_path / "run.txt").write_text("jax==1\n")
+  (tmp_path / "test.txt").write_text("pytest==1\n")
+  return tmp_path
+
+
+def install(checkout, *files):
+  """Runs `install FILES`; returns its status and how often pip was called."""
+  script = shlex.quote(str(ROOT / "launch" / "environment.sh"))
+  done = bash(checkout, f"source {script}; install {shlex.join(files)}")
+  return done.returncode, len((checkout / "pip.log").read_text().splitlines())
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_scripts_parse(script):
+  """Bash can parse every script."""
+  done = subprocess.run(["bash", "-n", script], capture_output=True, text=True)
+  assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_install_calls_pip_only_for_changed_files(checkout):
+  """Pip runs once for one content of the files, and again when one changes."""
+  assert install(checkout, "run.txt") == (0, 1)
+  assert install(checkout, "run.txt") == (0, 1)
+  assert install(checkout, "run.txt", "test.txt") == (0, 2)
+  assert install(checkout, "run.txt") == (0, 2)
+  (checkout / "run.txt").write_text("jax==2\n")
+  assert install(checkout, "run.txt") == (0, 3)
+  # The new JAX may have moved what the tests had asked for.
+  assert install(checkout, "run.txt", "test.txt") == (0, 4)
+  assert install(checkout, "run.txt", "test.txt") == (0, 4)
+
+
+def test_failed_install_is_tried_again(checkout):
+  """An install that failed stops the script and does not count as done."""
+  (checkout / "pip.status").write_text("1")
+  assert install(checkout, "run.txt") == (1, 1)
+  (checkout / "pip.status").write_text("0")
+  assert install(checkout, "run.txt") == (0, 2)
+
+
+def test_missing_python_is_one_clear_line(tmp_path):
+  """Without a Python that will do, one line says what to install."""
+  script = shlex.quote(str(ROOT / "launch" / "environment.sh"))
+  done = bash(tmp_path, f"PYTHON=false; source {script}; install run.txt")
+  assert done.returncode == 2
+  assert done.stdout == ""
+  assert re.fullmatch(r"error: no Python >= 3\.11 .*\n", done.stderr)
+
+
+def test_local_asks_for_flags_and_a_gpu():
+  """`local.sh` stops with one line when it has no flags or JAX no GPU."""
+  script = shlex.quote(str(ROOT / "launch" / "local.sh"))
+  done = bash(ROOT, f"bash {script}")
+  assert (done.returncode, done.stdout) == (2, "")
+  assert re.fullmatch(r"usage: .*\n", done.stderr)
+  done = bash(ROOT, f"bash {script} --config=none.py")
+  assert (done.returncode, done.stdout) == (2, "")
+  assert re.fullmatch(r"error: .* no JAX that finds a GPU .*\n", done.stderr)
+
+
+def test_lower_bounds_are_the_tested_versions():
+  """Each lower bound in pyproject.toml is the pin in requirements.txt."""
+  pins = dict(
+    line.split(";")[0].strip().split("==")
+    for line in (ROOT / "requirements.txt").read_text().splitlines()
+    if "==" in line and not line.startswith("#")
+  )
+  project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+  needed = project["dependencies"] + project["optional-dependencies"]["tf"]
+  bounds = dict(line.split(">=") for line in needed)
+  assert bounds == {name: pins[name] for name in bounds}
+  # The rest is pinned for the versions alone.
+  assert set(pins) - set(bounds) == {"jaxlib", "tensorflow-cpu", "tensorstore"}

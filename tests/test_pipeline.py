@@ -1,0 +1,313 @@
+"""Tests of the tf.data pipeline on pictures the tests draw themselves."""
+
+import io
+import itertools
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from absl import logging
+from PIL import Image
+
+from c3_jax.data import arrays, pipeline
+from c3_jax.errors import UserError
+
+_SIZES = [(40, 40), (61, 40), (40, 75), (200, 131), (33, 20), (25, 90)]
+
+
+def _picture(width, height, seed=0):
+  """A smooth random picture, so that JPEG keeps it well."""
+  noise = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), np.uint8)
+  return Image.fromarray(noise).resize((width, height), Image.BICUBIC)
+
+
+def _write(folder, n):
+  """Writes n pictures of mixed sizes: their paths."""
+  paths = []
+  for i in range(n):
+    suffix = ("jpg", "png")[i % 2]
+    paths.append(folder / f"{i:03d}.{suffix}")
+    _picture(*_SIZES[i % len(_SIZES)], seed=i).save(paths[-1])
+  return paths
+
+
+def _spoil(path, how):
+  """Overwrites a picture with a broken one."""
+  whole = path.read_bytes()
+  path.write_bytes({"zero": b"", "text": b"no image", "cut": whole[:-90]}[how])
+
+
+@pytest.fixture
+def warnings_logged(monkeypatch):
+  """The lines that go to absl's warning log."""
+  lines = []
+  monkeypatch.setattr(
+    logging, "warning", lambda line, *args: lines.append(line % args)
+  )
+  return lines
+
+
+@pytest.mark.parametrize("cache", [False, True])
+@pytest.mark.parametrize("load_size", [24, 50, 80])
+def test_dot_lands_where_points_to_frame_says(tmp_path, cache, load_size):
+  """A blob drawn at a known pixel is found at its point, scaled up or down."""
+  rng = np.random.default_rng(load_size)
+  paths, pixels = [], []
+  for i, (width, height) in enumerate(_SIZES):
+    centre = np.array([width - 1, height - 1]) / 2
+    dot = centre + rng.uniform(-0.25, 0.25, 2) * min(width, height)
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    sigma = min(width, height) / 20
+    blob = np.exp(-((x - dot[0]) ** 2 + (y - dot[1]) ** 2) / 2 / sigma**2)
+    paths.append(tmp_path / f"{i}.{('png', 'jpg')[i % 2]}")
+    Image.fromarray((255 * blob).astype(np.uint8)).save(paths[-1], quality=98)
+    pixels.append([dot])
+  data = pipeline.scan(
+    paths, image_size=20, load_size=load_size, pixels=pixels, cache=cache
+  )
+  (batch,) = data.eval_batches(len(paths))
+  x, y = np.meshgrid(np.arange(load_size), np.arange(load_size))
+  for image, point in zip(batch["image"], batch["points"][:, 0], strict=True):
+    weight = np.where(image[..., 0] > 25, image[..., 0], 0.0)
+    found = np.array([(weight * x).sum(), (weight * y).sum()]) / weight.sum()
+    # Half a frame is 10 pixels of the frame, which pads (S - 20) / 2 around.
+    expected = (point + 1) * 10 - 0.5 + (load_size - 20) / 2
+    np.testing.assert_allclose(found, expected, atol=0.15)
+
+
+@pytest.mark.parametrize("load_size", [30, 64])
+def test_resize_is_pillows_antialiased_crop(tmp_path, load_size):
+  """PNGs come out as PIL's BILINEAR of the central square, to 1 of 255."""
+  paths = []
+  rng = np.random.default_rng(0)
+  for i, (width, height) in enumerate(_SIZES):
+    noise = rng.integers(0, 256, (height, width, 3), np.uint8)
+    paths.append(tmp_path / f"{i}.png")
+    Image.fromarray(noise).save(paths[-1])
+  (batch,) = pipeline.read(paths, load_size=load_size)
+  for path, image, size in zip(
+    paths, batch["image"], batch["file_size"], strict=True
+  ):
+    picture = Image.open(path)
+    assert picture.size == tuple(size)
+    left, top = [(side - min(size)) / 2 for side in picture.size]
+    box = (left, top, left + min(size), top + min(size))
+    oracle = picture.resize((load_size,) * 2, Image.BILINEAR, box=box)
+    difference = np.asarray(oracle).astype(int) - image
+    assert np.abs(difference).max() <= 1
+
+
+def test_extreme_aspect_ratio_costs_no_memory(tmp_path):
+  """A 60,000 x 1 strip loads as the single pixel in its middle."""
+  strip = np.zeros((1, 60_001, 3), np.uint8)
+  strip[0, 30_000] = [10, 20, 30]
+  Image.fromarray(strip).save(tmp_path / "a.png")
+  (batch,) = pipeline.read([tmp_path / "a.png"], load_size=200)
+  assert batch["image"].shape == (1, 200, 200, 3)
+  np.testing.assert_array_equal(batch["image"][0, 100, 100], [10, 20, 30])
+
+
+def test_every_colour_type_becomes_rgb(tmp_path):
+  """Grey, palette, alpha, 1-bit, 16-bit and CMYK files load as PIL's RGB."""
+  rgb = _picture(40, 40)
+  grey = rgb.convert("L")
+  sixteen = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+  pictures = {
+    "rgb.png": rgb,
+    "rgb.jpg": rgb,
+    "upper.JPG": rgb,
+    "grey.png": grey,
+    "grey.jpg": grey,
+    "alpha.png": rgb.convert("RGBA"),
+    "grey_alpha.png": grey.convert("LA"),
+    "palette.png": rgb.convert("P"),
+    "bit.png": rgb.convert("1"),
+    "cmyk.jpg": rgb.convert("CMYK"),
+    "sixteen.png": sixteen,
+  }
+  paths = [tmp_path / name for name in pictures]
+  for path, picture in zip(paths, pictures.values(), strict=True):
+    picture.save(path)
+  (batch,) = pipeline.read(paths, load_size=40)
+  assert batch["index"].tolist() == list(range(len(pictures)))
+  for image, path in zip(batch["image"], paths, strict=True):
+    # Pillow clips 16 bits to 8 where it should scale them.
+    oracle = grey if "sixteen" in path.name else Image.open(path)
+    difference = np.asarray(oracle.convert("RGB")).astype(int) - image
+    # CMYK to RGB is rounded differently; all else is exact.
+    assert np.abs(difference).max() <= ("cmyk" in path.name), path
+
+
+def test_orientation_tag_is_ignored(tmp_path):
+  """A JPEG that asks to be turned loads as it is stored."""
+  picture = _picture(40, 40)
+  exif = Image.Exif()
+  exif[0x0112] = 6
+  picture.save(tmp_path / "plain.jpg")
+  picture.save(tmp_path / "turned.jpg", exif=exif)
+  paths = [tmp_path / "plain.jpg", tmp_path / "turned.jpg"]
+  (batch,) = pipeline.read(paths, load_size=40)
+  np.testing.assert_array_equal(batch["image"][0], batch["image"][1])
+
+
+def test_stream_equals_cache_byte_for_byte(tmp_path):
+  """Both datasets give the same training and evaluation batches."""
+  paths = _write(tmp_path, 9)
+  options = dict(image_size=20, load_size=28, pixels=np.ones((9, 2, 2)))
+  cached = pipeline.scan(paths, cache=True, **options)
+  stream = pipeline.scan(paths, cache=False, **options)
+  assert isinstance(cached, arrays.ArrayDataset)
+  assert isinstance(stream, pipeline.StreamingDataset)
+  assert len(cached) == len(stream) == 9
+  assert cached.names == stream.names
+  assert cached.load_size == stream.load_size == 28
+  np.testing.assert_array_equal(cached.points, stream.points)
+
+  pairs = [
+    *zip(cached.eval_batches(4), stream.eval_batches(4), strict=True),
+    *itertools.islice(
+      zip(
+        cached.batches(6, seed=2, start_step=3, shard=(1, 2)),
+        stream.batches(6, seed=2, start_step=3, shard=(1, 2)),
+        strict=True,
+      ),
+      8,
+    ),
+  ]
+  assert len(pairs) == 11
+  for a, b in pairs:
+    assert set(a) == set(b)
+    for name in a:
+      assert a[name].dtype == b[name].dtype
+      np.testing.assert_array_equal(a[name], b[name])
+
+
+def test_stream_restarts_like_a_straight_run(tmp_path):
+  """100 batches straight are 40 batches and a restart at 40 for 60 more."""
+  data = pipeline.StreamingDataset(_write(tmp_path, 5), load_size=16)
+  straight = list(itertools.islice(data.batches(3, seed=1), 100))
+  halves = [
+    *itertools.islice(data.batches(3, seed=1), 40),
+    *itertools.islice(data.batches(3, seed=1, start_step=40), 60),
+  ]
+  for a, b in zip(straight, halves, strict=True):
+    np.testing.assert_array_equal(a["index"], b["index"])
+    np.testing.assert_array_equal(a["image"], b["image"])
+
+
+@pytest.mark.parametrize("how", ["zero", "text", "cut"])
+@pytest.mark.parametrize("cache", [False, True])
+def test_one_broken_of_twenty_is_skipped(tmp_path, warnings_logged, how, cache):
+  """The broken file is named once; the others keep names and points."""
+  paths = _write(tmp_path, 20)
+  _spoil(paths[4], how)
+  pixels = np.arange(20.0).reshape(20, 1, 1).repeat(2, -1)
+  names = [path.name for path in paths]
+  data = pipeline.scan(
+    paths,
+    image_size=16,
+    load_size=16,
+    pixels=pixels,
+    names=names,
+    cache=cache,
+  )
+  assert data.names == names[:4] + names[5:]
+  assert len(warnings_logged) == 1
+  assert "1 of 20" in warnings_logged[0]
+  assert str(paths[4]) in warnings_logged[0]
+
+  sizes = np.array([_SIZES[i % len(_SIZES)] for i in range(20) if i != 4])
+  kept = np.delete(pixels, 4, axis=0)
+  np.testing.assert_allclose(
+    arrays.points_to_file(data.points, sizes, 16, 16), kept, atol=1e-4
+  )
+  (batch,) = data.eval_batches(19)
+  (alone,) = pipeline.read(paths[:4] + paths[5:], load_size=16)
+  np.testing.assert_array_equal(batch["image"], alone["image"])
+
+
+def test_missing_file_counts_as_broken(tmp_path, warnings_logged):
+  """A path that vanished is skipped like a broken picture."""
+  paths = _write(tmp_path, 4)
+  paths[0].unlink()
+  assert len(pipeline.scan(paths, image_size=8, load_size=8)) == 3
+  assert str(paths[0]) in warnings_logged[0]
+
+
+@pytest.mark.parametrize(
+  "n, broken, fatal",
+  [(8, 3, False), (8, 4, True), (3, 3, True), (420, 4, False), (420, 5, True)],
+)
+def test_many_broken_files_are_fatal(
+  tmp_path, warnings_logged, n, broken, fatal
+):
+  """Over 3 and over 1 % broken, or nothing usable, is the user's mistake."""
+  data = io.BytesIO()
+  _picture(8, 8).save(data, "png")
+  paths = [tmp_path / f"{i}.png" for i in range(n)]
+  for i, path in enumerate(paths):
+    path.write_bytes(b"" if 0 < n - i <= broken else data.getvalue())
+  if not fatal:
+    assert len(pipeline.scan(paths, image_size=8, load_size=8)) == n - broken
+    assert f"{broken} of {n}" in warnings_logged[0]
+    return
+  with pytest.raises(UserError) as error:
+    pipeline.scan(paths, image_size=8, load_size=8)
+  assert str(paths[n - broken]) in str(error.value)
+  assert f"{broken} broken of {n}" in str(error.value)
+  assert "\n" not in str(error.value)
+
+
+def test_warning_names_ten_files_at_most(tmp_path, warnings_logged):
+  """Of 12 broken files in 1,300, ten are named and two counted."""
+  data = io.BytesIO()
+  _picture(4, 4).save(data, "png")
+  paths = [tmp_path / f"{i:04d}.png" for i in range(1300)]
+  for i, path in enumerate(paths):
+    path.write_bytes(b"" if i < 12 else data.getvalue())
+  assert len(pipeline.scan(paths, image_size=4, load_size=4)) == 1288
+  (line,) = warnings_logged
+  assert line.count(".png") == 10
+  assert line.endswith("0009.png and 2 more")
+
+
+def test_cache_larger_than_memory_is_refused(tmp_path):
+  """A cache beyond the machine's memory names the mend, and allocates none."""
+  paths = [tmp_path / "a.png"] * 10
+  with pytest.raises(UserError, match="cache=False"):
+    pipeline.scan(paths, image_size=8, load_size=4_000_000)
+
+
+def test_user_environment_is_kept_and_import_is_quiet():
+  """A log level set by the user stays, and TensorFlow loads without a note."""
+  code = (
+    "import os, c3_jax.data.pipeline as p;"
+    "print(os.environ['TF_CPP_MIN_LOG_LEVEL'], p.tf.config.get_visible_devices"
+    "('GPU'))"
+  )
+  env = {k: v for k, v in os.environ.items() if not k.startswith("TF_")}
+  done = subprocess.run(
+    [sys.executable, "-c", code],
+    env=env | {"TF_CPP_MIN_LOG_LEVEL": "1"},
+    capture_output=True,
+    check=True,
+  )
+  assert done.stdout == b"1 []\n"
+  assert done.stderr == b""
+
+
+def test_missing_tensorflow_is_one_line():
+  """Without TensorFlow, importing the pipeline says what to do."""
+  code = (
+    "import sys; sys.modules['tensorflow'] = None\n"
+    "from c3_jax.errors import UserError\n"
+    "try: import c3_jax.data.pipeline\n"
+    "except UserError as e: print(e)"
+  )
+  done = subprocess.run(
+    [sys.executable, "-c", code], capture_output=True, check=True
+  )
+  assert b"install it" in done.stdout
+  assert done.stdout.count(b"\n") == 1

@@ -1,6 +1,7 @@
 """From a config to the objects that training and evaluation share."""
 
 import math
+import tempfile
 from dataclasses import dataclass
 
 import jax
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import ml_collections
 
 from c3_jax import optim, steps
-from c3_jax.data import arrays
+from c3_jax.data import arrays, example, folder, synthetic
 from c3_jax.errors import UserError
 from c3_jax.models import c3
 from c3_jax.models.vgg import VGG
@@ -46,7 +47,6 @@ def load_splits(config) -> Splits:
   data = config.data
   size = {"image_size": data.image_size, "load_size": data.load_size}
   if data.name == "synthetic":
-    from c3_jax.data import synthetic
 
     def load(split, n):
       faces = synthetic.dataset(data.seed, split=split, n=n, **size)
@@ -57,28 +57,34 @@ def load_splits(config) -> Splits:
     counts = {"train": data.n_train, "fit": data.n_fit, "test": data.n_test}
     return Splits(**{split: load(split, n) for split, n in counts.items()})
   if data.name == "folder":
-    from c3_jax.data import folder
-
-    if not data.root:
+    if data.root:
+      return _folder_splits(data.root, data, size)
+    if not data.example:
       raise UserError(
         "config.data.root is empty: give the folder of your pictures with "
         "--config.data.root=DIR."
       )
-    return Splits(
-      **{
-        split: folder.load_folder(
-          data.root,
-          split=split,
-          landmarks=data.landmarks,
-          extra_root=data.extra_root or None,
-          cache=data.cache,
-          **size,
-        )
-        for split in ("train", "fit", "test")
-      }
-    )
+    with tempfile.TemporaryDirectory() as root:
+      example.write_folder(root, train=data.example, test=data.example // 2)
+      return _folder_splits(root, data, size)
   raise UserError(
     f"config.data.name is {data.name!r}: use synthetic or folder."
+  )
+
+
+def _folder_splits(root, data, size):
+  return Splits(
+    **{
+      split: folder.load_folder(
+        root,
+        split=split,
+        landmarks=data.landmarks,
+        extra_root=data.extra_root or None,
+        cache=data.cache,
+        **size,
+      )
+      for split in ("train", "fit", "test")
+    }
   )
 
 
@@ -168,9 +174,7 @@ def initial_state(config, model) -> steps.TrainState:
   Its `opt_state` is None; `enter` makes one for a stage.
   """
   size = config.data.image_size
-  variables = jax.jit(model.init)(
-    jax.random.key(config.seed), jnp.zeros((2, size, size, 3))
-  )
+  variables = _init(model, config.seed, (2, size, size, 3))
   return steps.TrainState(
     step=jnp.int32(0),
     params=variables["params"],
@@ -193,8 +197,15 @@ def frozen(config, vgg):
       f"config.perceptual.weights is {config.perceptual.weights!r}: use random."
     )
   size = config.data.image_size
-  key = jax.random.key(config.perceptual.seed)
-  return {"vgg": jax.jit(vgg.init)(key, jnp.zeros((1, size, size, 3)))}
+  return {"vgg": _init(vgg, config.perceptual.seed, (1, size, size, 3))}
+
+
+def _init(network, seed, shape):
+  """Variables of a network, as its initialisers draw them for a seed."""
+  # XLA takes a quarter of the time over a hundred random draws that run once.
+  options = {"xla_backend_optimization_level": 0}
+  init = jax.jit(network.init, compiler_options=options)
+  return init(jax.random.key(seed), jnp.zeros(shape))
 
 
 def validate(config: ml_collections.ConfigDict):

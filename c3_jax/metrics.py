@@ -8,7 +8,6 @@ import pathlib
 import jax
 import numpy as np
 
-
 logger = logging.getLogger(__name__)
 
 

@@ -12,32 +12,43 @@ import numpy as np
 AXIS = "batch"
 
 
-def _sharding(*spec):
-  mesh = jax.sharding.Mesh(np.array(jax.local_devices()), (AXIS,))
+def _sharding(devices, *spec):
+  devices = np.array(devices or jax.local_devices())
+  mesh = jax.sharding.Mesh(devices, (AXIS,))
   return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*spec))
 
 
-def replicate(tree):
-  """Puts a tree on all local devices; no leading axis."""
-  return jax.device_put(tree, _sharding())
+def replicate(tree, *, devices=None):
+  """Puts a tree on the devices; no leading axis.
 
-
-def shard(batch):
-  """Spreads a host batch: every array [n, ...] over the local devices.
+  An array that lies on one of them already is not copied there: where the
+  result is donated, the array is gone too.
 
   Args:
-    batch: tree of NumPy arrays [n, ...], n a multiple of the local devices.
+    tree: of arrays.
+    devices: list of local devices; None is all, here and below.
+  """
+  return jax.device_put(tree, _sharding(devices))
+
+
+def shard(batch, *, devices=None):
+  """Spreads a host batch: every array [n, ...] over the devices.
+
+  Args:
+    batch: tree of NumPy arrays [n, ...], n a multiple of the devices.
+    devices: see `replicate`.
 
   Returns:
-    The tree as [local devices, n / local devices, ...], one slice a device.
+    The tree as [devices, n / devices, ...], one slice a device.
   """
-  devices = jax.local_device_count()
-  split = lambda x: x.reshape(devices, -1, *x.shape[1:])  # noqa: E731
-  return jax.device_put(jax.tree.map(split, batch), _sharding(AXIS))
+  sharding = _sharding(devices, AXIS)
+  count = sharding.num_devices
+  split = lambda x: x.reshape(count, -1, *x.shape[1:])  # noqa: E731
+  return jax.device_put(jax.tree.map(split, batch), sharding)
 
 
-def pmap_step(step):
-  """Runs (state, frozen, batch) -> (state, metrics) on all devices.
+def pmap_step(step, *, devices=None):
+  """Runs (state, frozen, batch) -> (state, metrics) on the devices.
 
   The state is donated; it and the metrics come back replicated.
   """
@@ -47,20 +58,23 @@ def pmap_step(step):
     in_axes=(None, None, 0),
     out_axes=(None, None),
     donate_argnums=(0,),
+    devices=devices,
   )
 
 
-def pmap_eval(function):
-  """Runs (variables, batch) -> per-example outputs on all local devices.
+def pmap_eval(function, *, devices=None):
+  """Runs (variables, batch) -> per-example outputs on the devices.
 
   Returns:
     A function of (variables, host batch [n, ...]) that gives NumPy arrays
     [n, ...].
   """
-  mapped = jax.pmap(function, axis_name=AXIS, in_axes=(None, 0), out_axes=0)
+  mapped = jax.pmap(
+    function, axis_name=AXIS, in_axes=(None, 0), out_axes=0, devices=devices
+  )
 
   def run(variables, batch):
-    out = jax.device_get(mapped(variables, shard(batch)))
+    out = jax.device_get(mapped(variables, shard(batch, devices=devices)))
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), out)
 
   return run

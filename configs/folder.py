@@ -13,6 +13,7 @@ from configs import common
 
 
 def get_config(argument=""):
+  """The configuration of an argument such as "cpu,k=5"."""
   chosen, values = common.parse(
     argument, variants=("cpu", "test"), k=10, cycle=1, flow=1
   )
@@ -22,10 +23,22 @@ def get_config(argument=""):
   config.stages.flow.epochs = 5.0
   config.stages.cycle.update({"epochs": 200.0, "drops": (0.5, 0.75)})
   if chosen:
-    common.small(config, image_size=64, load_size=80)
-    config.stages.pairs.update({"epochs": 0.0, "steps": 12000})
-    config.stages.flow.update({"epochs": 0.0, "steps": 500})
-    config.stages.cycle.update({"epochs": 0.0, "steps": 6000})
-    for stage in ("pairs", "flow", "cycle"):
-      config.stages[stage].learning_rate = 1e-3
+    common.small(config, image_size=40, load_size=50)
+    # Pictures of one kind are often nearly aligned: strong warps move them.
+    config.augment.target.update(
+      {"rotation": 15.0, "scale": 0.1, "shift": 0.15}
+    )
+    config.augment.source.update({"rotation": 15.0, "shift": 0.15})
+    config.augment.natural.update(
+      {"rotation": 10.0, "scale": 0.1, "shift": 0.1}
+    )
+    config.augment.warp_natural = True
+    config.stages.pairs.update({"epochs": 0.0, "steps": 16000})
+    config.stages.flow.update({"epochs": 0.0, "steps": 300})
+    config.stages.cycle.update({"epochs": 0.0, "steps": 7000})
+    config.stages.pairs.drops = (0.8,)
+    config.stages.cycle.update({"learning_rate": 1e-3, "drops": (0.7,)})
+  if "test" in chosen:
+    common.quick(config)
+    config.data.example = 60
   return config.lock()

@@ -10,6 +10,7 @@ from configs import common
 
 
 def get_config(argument=""):
+  """The configuration of an argument such as "k=5,flow=0"."""
   chosen, values = common.parse(
     argument, variants=("test",), k=10, cycle=1, flow=1
   )
@@ -23,11 +24,6 @@ def get_config(argument=""):
   config.stages.flow.update({"steps": 100, "learning_rate": 1e-3})
   config.stages.cycle.update({"steps": 500, "learning_rate": 1e-3})
   if "test" in chosen:
+    common.quick(config)
     config.data.update({"n_train": 64, "n_fit": 60, "n_test": 20})
-    config.data.update({"image_size": 16, "load_size": 20})
-    config.batch_size = 8
-    config.eval.batch_size = 20
-    config.log_every, config.checkpoint_every = 2, 4
-    for stage in ("pairs", "flow", "cycle"):
-      config.stages[stage].steps = 10
   return config.lock()

@@ -93,7 +93,7 @@ def _knots(pose, u):
   """Knots of v at rest and under the expression, at azimuth u."""
   reach = jnp.abs(u) / MOUTH_U  # 1 at the corners of the mouth
   fade = 1 - smoothstep(reach, 1.0, 1.8)
-  bend = 0.05 * pose.smile * (1 - 2 * jnp.minimum(reach, 1) ** 2) * fade
+  bend = 0.065 * pose.smile * (1 - 2 * jnp.minimum(reach, 1) ** 2) * fade
   upper = bend + fade * (0.035 - 0.02 * pose.mouth_open)
   lower = bend + fade * (0.10 * pose.mouth_open - 0.035)
   rest = (-0.5, BROW_V, -0.1, 0.32, MOUTH_V - 0.05, MOUTH_V + 0.05, 0.74)

@@ -145,7 +145,7 @@ def views_terms(setup, weights, net, perceptual, images, keys):
   target, source, mask = synthetic_views(setup, images, keys)
   n = len(images)
   f_flow, f = net("features", jnp.concatenate([target, source]), train=True)
-  appearance = net(lambda model, x: model.appearance(x), f[n:])
+  appearance = net(lambda model, x: model.appearance(x, train=True), f[n:])
   terms = {}
   if weights["equiv"] and not weights["cycle"]:
     pose = net(lambda model, x: model.pose(x), f)

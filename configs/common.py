@@ -147,7 +147,12 @@ def base(*, k, cycle, flow):
         "output_stride": 8,  # 16 x 16 maps at 128 px.
         "norm": "batch",
       },
-      "appearance": {"features": 256, "pool": False, "init_std": 0.01},
+      "appearance": {
+        "features": 256,
+        "pool": False,
+        "norm": "none",
+        "init_std": 0.01,
+      },
       "pose": {
         "features": 256,
         "sigma": 0.8,  # Cells; 0.1 in [-1, 1] at 16 x 16 (IMM).
@@ -249,7 +254,7 @@ def small(config, *, image_size, load_size):
     }
   )
   config.model.appearance.update(
-    {"features": 32, "pool": True, "init_std": 0.0}
+    {"features": 32, "pool": True, "norm": "batch", "init_std": 0.0}
   )
   config.model.pose.update(
     {"features": 32, "gain": 2.0, "sigma": 1.5, "init_std": 0.0}

@@ -15,14 +15,16 @@ def get_config(argument=""):
     argument, variants=("test",), k=10, cycle=1, flow=1
   )
   config = common.base(**values)
-  common.small(config, image_size=48, load_size=60)
+  common.small(config, image_size=32, load_size=40)
   config.data.name = "synthetic"
   config.data.update({"n_train": 8192, "n_fit": 1500, "n_test": 500})
-  config.log_every = 50
+  config.log_every = 100
   config.checkpoint_every = 500
-  config.stages.pairs.update({"steps": 1200, "learning_rate": 1e-3})
-  config.stages.flow.update({"steps": 100, "learning_rate": 1e-3})
-  config.stages.cycle.update({"steps": 500, "learning_rate": 1e-3})
+  config.stages.pairs.update({"steps": 4000, "drops": (0.8,)})
+  config.stages.flow.steps = 200
+  config.stages.cycle.update(
+    {"steps": 1500, "learning_rate": 1e-3, "drops": (0.7,)}
+  )
   if "test" in chosen:
     common.quick(config)
     config.data.update({"n_train": 64, "n_fit": 60, "n_test": 20})

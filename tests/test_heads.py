@@ -97,17 +97,6 @@ def test_gain_standardises_every_map(scale):
   np.testing.assert_allclose(logits.std((1, 2)), 4.0, rtol=0.05)
 
 
-def test_no_gain_takes_raw_logits():
-  """Without a gain the deviation of the logits follows the features."""
-  module = heads.PoseExtractor(k=3, features=7)
-  small, large = (run(module, F * scale)[1] for scale in (0.1, 0.4))
-  deviation = [
-    np.log(np.asarray(pose.probability, float)).std((1, 2))
-    for pose in (small, large)
-  ]
-  np.testing.assert_allclose(deviation[1], 4 * deviation[0], rtol=1e-3)
-
-
 @pytest.mark.parametrize("init_std", [0.01, 0.0])
 def test_initial_kernels_have_the_asked_deviation(init_std):
   """0.01 is the paper's deviation; 0 stands for He's sqrt(2 / fan-in)."""

@@ -205,54 +205,61 @@ def test_unknown_choice_is_an_error(kwargs):
 
 
 def test_batch_statistics_do_not_depend_on_the_split_over_devices():
-  """Training on 4 devices of one image equals one device of four."""
-  module = resnet.ResNet(**SMALL, bottleneck=False)
-  images = np.random.default_rng(3).uniform(size=(4, 16, 16, 3)).astype("f4")
-  variables = random_variables(module, images)
-
-  def step(images):
-    return module.apply(variables, images, train=True, mutable=["batch_stats"])
-
-  devices = jax.jit(jax.vmap(step, axis_name="batch"))
-  (_, whole), updates = devices(images[None])
-  (_, split), split_updates = devices(images[:, None])
-  scale = np.abs(whole).max()
-  np.testing.assert_allclose(split[:, 0], whole[0], atol=1e-4 * scale)
-  moved = []
-  for before, a, b in zip(
-    *map(jax.tree.leaves, (variables["batch_stats"], updates, split_updates))
-  ):
-    np.testing.assert_allclose(b, np.tile(a, (4, 1)), atol=1e-4)
-    moved.append(np.abs(a[0] - before).max())
-  assert min(moved) > 1e-4
-
-
-def test_frozen_norm_uses_stored_statistics_in_training():
-  """Frozen statistics give the same maps in training and evaluation."""
-  images = IMAGES[:, :16, :16]
-  module = resnet.ResNet(**SMALL, bottleneck=False, norm="frozen")
-  variables = random_variables(module, images)
-  evaluated = jax.jit(module.apply)(variables, images)
-  trained, updates = jax.jit(
-    lambda v, x: module.apply(v, x, train=True, mutable=["batch_stats"])
-  )(variables, images)
-  for a, b in zip(trained, evaluated):
-    np.testing.assert_allclose(a, b, atol=1e-5)
-  jax.tree.map(
-    np.testing.assert_array_equal,
-    updates["batch_stats"],
-    variables["batch_stats"],
-  )
+  """Four devices of one image standardise by the statistics of all four."""
+  x = np.random.default_rng(3).normal(2, 3, (4, 3, 5, 8)).astype("f4")
+  norm = resnet.make_norm("batch", train=True, dtype=jnp.float32)()
+  stored = np.full(8, 7.0, "f4")
+  variables = {
+    "params": {"scale": np.ones(8, "f4"), "bias": np.zeros(8, "f4")},
+    "batch_stats": {"mean": stored, "var": stored},
+  }
+  y, updates = jax.vmap(
+    lambda x: norm.apply(variables, x, mutable=["batch_stats"]),
+    axis_name="batch",
+  )(x[:, None])
+  mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
+  want = (x - mean) / np.sqrt(var + 1e-5)
+  np.testing.assert_allclose(y[:, 0], want, atol=1e-4)
+  # torch's momentum of 0.1 is Flax's 0.9; all devices store the same.
+  for name, value in (("mean", mean), ("var", var)):
+    want = np.tile(0.9 * stored + 0.1 * value, (4, 1))
+    np.testing.assert_allclose(updates["batch_stats"][name], want, rtol=1e-4)
 
 
-def test_group_norm_sees_each_image_alone():
-  """With group norm an image's map does not depend on its batch."""
+@pytest.mark.parametrize("norm", ["batch", "frozen"])
+def test_training_moves_the_statistics_unless_they_are_frozen(norm):
+  """In training every layer's statistics move, or with "frozen" none."""
+  module = resnet.ResNet(**SMALL, bottleneck=False, norm=norm)
   images = np.random.default_rng(4).uniform(size=(2, 16, 16, 3)).astype("f4")
-  module = resnet.ResNet(**SMALL, bottleneck=False, norm="group")
   variables = random_variables(module, images)
-  apply = jax.jit(lambda x: module.apply(variables, x, train=True)[1])
-  other = np.stack([images[0], 1 - images[1]])
-  np.testing.assert_allclose(apply(images)[0], apply(other)[0], atol=1e-5)
+
+  def statistics(images):
+    _, updates = module.apply(
+      variables, images, train=True, mutable=["batch_stats"]
+    )
+    return updates["batch_stats"]
+
+  moved = jax.tree.map(
+    lambda before, after: np.abs(after - before).max(),
+    variables["batch_stats"],
+    jax.jit(jax.vmap(statistics, axis_name="batch"))(images[None]),
+  )
+  if norm == "frozen":
+    assert max(jax.tree.leaves(moved)) == 0
+  else:
+    assert min(jax.tree.leaves(moved)) > 1e-4
+
+
+def test_group_norm_standardises_eight_channels_of_one_image():
+  """Each group of 8 channels of each image has mean 0 and deviation 1."""
+  x = np.random.default_rng(5).normal(2, 3, (2, 3, 5, 16)).astype("f4")
+  norm = resnet.make_norm("group", train=True, dtype=jnp.float32)()
+  ones = {"scale": np.ones(16, "f4"), "bias": np.zeros(16, "f4")}
+  got = jax.jit(norm.apply)({"params": ones}, x)
+  groups = x.reshape(2, 15, 2, 8)
+  mean = groups.mean((1, 3), keepdims=True)
+  want = (groups - mean) / groups.std((1, 3), keepdims=True)
+  np.testing.assert_allclose(got, want.reshape(x.shape), atol=1e-4)
 
 
 def test_half_precision_keeps_float32_parameters():

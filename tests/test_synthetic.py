@@ -33,14 +33,12 @@ def one(tree, i):
 
 
 def flat_appearance(**colours):
-  """Hair high above the face, no glasses, beard or shading, even skin."""
+  """Hair high above the face, no shading, even skin."""
   appearance = look(jax.random.key(1)).replace(
     light_strength=jnp.array(0.0),
     hairline=jnp.array(-0.5),
     hair_sides=jnp.array(-0.5),
     blush=jnp.array(0.0),
-    beard=jnp.array(0.0),
-    glasses=jnp.array(0.0),
   )
   return appearance.replace(
     **{name: jnp.array(colour) for name, colour in colours.items()}

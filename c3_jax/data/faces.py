@@ -48,8 +48,6 @@ class Appearance:
     eye_size: [], 1 is medium.
     brow_width: [], thickness of the brows in units of the model frame.
     blush: [], 0 to 1, redness of the cheeks.
-    beard: [], 0 (none) to 1.
-    glasses: [], 0 (none) or 1.
   """
 
   skin: jax.Array
@@ -68,8 +66,6 @@ class Appearance:
   eye_size: jax.Array
   brow_width: jax.Array
   blush: jax.Array
-  beard: jax.Array
-  glasses: jax.Array
 
 
 def _over(picture, colour, cover):
@@ -107,10 +103,6 @@ def _features(a, u, v, inside):
 
   cheek = jnp.maximum(1 - (x / 0.15) ** 2 - ((v - 0.30) / 0.10) ** 2, 0)
   p = _over(p, _BLUSH, 0.7 * a.blush * cheek)
-  jaw = 0.40 - 0.5 * head.smoothstep(jnp.abs(u), 0.55, 1.4)
-  p = _over(
-    p, 0.9 * a.hair, 0.9 * a.beard * head.smoothstep(v, jaw, jaw + 0.05)
-  )
   nose = _ellipse(0.62 * u, v - NOSE_V, 0.085, 0.065)
   p = _over(p, a.skin * _NOSE, inside(nose))
   shine = _ellipse(0.62 * u, v - NOSE_V + 0.025, 0.045, 0.025)
@@ -131,9 +123,7 @@ def _features(a, u, v, inside):
   p = _over(p, a.eyes, inside(_ellipse(x, y, 0.085, 0.085)))
   p = _over(p, _BLACK, inside(_ellipse(x, y, 0.045, 0.045)))
   p = _over(p, _WHITE, inside(_ellipse(x - 0.03, y + 0.03, 0.022, 0.022)))
-  rim = jnp.abs(_ellipse(x, y, 0.20, 0.18)) - 0.014
-  bridge = jnp.maximum(jnp.abs(y + 0.02) - 0.014, jnp.abs(u) - 0.25)
-  return _over(p, _BLACK, a.glasses * inside(jnp.minimum(rim, bridge)))
+  return p
 
 
 def _behind(pose, a, xy, x, y, mane, inside):

@@ -51,8 +51,6 @@ _HAIR = (
   (190, 80, 40),
   (235, 195, 110),
   (225, 225, 225),
-  (200, 90, 140),
-  (60, 90, 160),
 )
 _EYES = ((70, 40, 25), (120, 80, 40), (60, 130, 80), (60, 120, 200))
 
@@ -86,48 +84,45 @@ def _mixture(key, palette):
   return palette[low] + (at - low) * (palette[low + 1] - palette[low])
 
 
-def _any_colour(key):
-  """A colour of any hue: [3]; its brightness is uniform in [0.1, 0.95]."""
-  hue, saturation, value = jax.random.uniform(key, (3,))
-  wheel = jnp.abs((hue * 6 + jnp.array([0.0, 4.0, 2.0])) % 6 - 3) - 1
-  return (0.1 + 0.85 * value) * (
-    1 - 0.6 * saturation * (1 - jnp.clip(wheel, 0, 1))
-  )
+def _muted(key):
+  """A greyish colour of any hue and of brightness in [0.25, 0.75]: [3]."""
+  keys = jax.random.split(key)
+  grey = jax.random.uniform(keys[0], minval=0.25, maxval=0.75)
+  tint = jax.random.uniform(keys[1], (3,), minval=-0.06, maxval=0.06)
+  return grey + tint
 
 
 def sample_appearance(key):
-  """Draws an `Appearance`: independent parts, but no beard with long hair."""
+  """Draws an `Appearance`; its parts are independent.
+
+  Colours vary less than a painter would like: a network that has to learn
+  many colours first learns where things are much later.
+  """
   keys = iter(jax.random.split(key, 32))
 
   def uniform(low, high):
     return jax.random.uniform(next(keys), minval=low, maxval=high)
 
-  def chance(probability):
-    return jax.random.bernoulli(next(keys), probability).astype(jnp.float32)
-
   light = jnp.stack([uniform(-1, 1), uniform(-1.0, 0.6), 0.8])
-  long = chance(0.45)
   lips = jnp.stack([uniform(0.6, 0.9), uniform(0.2, 0.4), uniform(0.25, 0.45)])
-  first, second = _any_colour(next(keys)), _any_colour(next(keys))
+  background = _muted(next(keys))
   return Appearance(
     skin=_mixture(next(keys), _SKIN),
     hair=_mixture(next(keys), _HAIR),
     eyes=_mixture(next(keys), _EYES),
     lips=lips,
-    shirt=_any_colour(next(keys)),
-    background=jnp.stack([first, 0.4 * first + 0.6 * second]),
+    shirt=uniform(0.6, 0.9) * background,
+    background=jnp.stack([background, background * uniform(0.8, 1.2)]),
     background_angle=uniform(-jnp.pi, jnp.pi),
     light=light / jnp.linalg.norm(light),
-    light_strength=uniform(0.1, 0.6),
-    hairline=uniform(-0.55, -0.33),
-    hair_sides=jnp.where(long > 0, uniform(0.4, 1.0), uniform(-0.3, 0.0)),
-    hair_volume=uniform(0.03, 0.12),
-    parting=uniform(-0.15, 0.15),
-    eye_size=uniform(0.9, 1.12),
-    brow_width=uniform(0.012, 0.032),
+    light_strength=uniform(0.1, 0.35),
+    hairline=uniform(-0.45, -0.35),
+    hair_sides=uniform(-0.2, 0.0),
+    hair_volume=uniform(0.04, 0.10),
+    parting=uniform(-0.08, 0.08),
+    eye_size=uniform(1.15, 1.4),
+    brow_width=uniform(0.015, 0.035),
     blush=uniform(0.0, 0.8),
-    beard=(1 - long) * chance(0.25),
-    glasses=chance(0.15),
   )
 
 

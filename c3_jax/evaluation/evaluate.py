@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from c3_jax import augment, landmarks, parallel, warp
-from c3_jax.evaluation import regression
+from c3_jax.evaluation import regression, transfer
 
 HELD_OUT = 0.1  # IMM's share of the annotated training images.
 
@@ -77,7 +77,7 @@ def random_similarities(n, options):
 
 
 def see_through(matrices, points):
-  """Where points [n, p, 2] of the pictures lie after the pull maps [n, 2, 3]."""
+  """Where points [n, p, 2] of pictures lie under pull maps [n, 2, 3]."""
   linear, shift = matrices[:, :, :2], matrices[:, :, 2]
   return np.linalg.solve(linear[:, None], (points - shift[:, None])[..., None])[
     ..., 0
@@ -93,6 +93,7 @@ class Evaluator:
 
   def __init__(self, config, model, splits):
     self._function = landmark_function(model, config.data.image_size)
+    self._transfer = transfer.transfer_function(model, config.data.image_size)
     self._splits = splits
     self._size = config.data.image_size
     normaliser = config.eval.normaliser
@@ -159,6 +160,19 @@ class Evaluator:
       *arguments, image_size=self._size, normaliser=self._normaliser
     )
 
+  def transfer(self, variables):
+    """`transfer.transfer_errors` on the test images; None for less than two."""
+    if len(self._splits.test) < 2:
+      return None
+    return transfer.transfer_errors(
+      self._transfer,
+      variables,
+      self._splits.test,
+      image_size=self._size,
+      normaliser=self._normaliser,
+      batch_size=self._batch_size,
+    )
+
 
 def evaluate(config, evaluator, variables, untrained, step, workdir):
   """Writes eval/DATASET.json and returns what it says; logs a table.
@@ -185,6 +199,7 @@ def evaluate(config, evaluator, variables, untrained, step, workdir):
     report["perturbed"] = config.eval.perturbation.to_dict() | compare(
       evaluator, variables, untrained, perturb=True
     )
+  report["transfer"] = evaluator.transfer(variables)
   path = pathlib.Path(workdir) / "eval" / f"{config.data.name}.json"
   path.parent.mkdir(exist_ok=True)
   part = path.with_suffix(".part")
@@ -215,6 +230,11 @@ def table(report):
         (f"{title}same network untrained", part["baseline"]["untrained"]),
         (f"{title}mean shape", part["baseline"]["mean_shape"]),
       ]
+  if report["transfer"]:
+    rows += [
+      ("annotated points carried by flow", report["transfer"]["flow"]),
+      ("annotated points left in place", report["transfer"]["identity"]),
+    ]
   head = (
     f"{report['dataset']}: K = {report['k']}, step {report['step']}, "
     f"{report['n_train']} images to fit, {report['n_test']} to test; mean "

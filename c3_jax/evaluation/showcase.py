@@ -1,4 +1,4 @@
-"""The figures of a run: what the landmarks, the swaps and the flow look like."""
+"""The figures of a run: landmarks, swaps, template face, transfer, curves."""
 
 import pathlib
 
@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from c3_jax import augment, warp
+from c3_jax import augment
 from c3_jax.evaluation import figures, regression
-from c3_jax.models import flow
+from c3_jax.evaluation.transfer import transferred
 
 SHOWN = 24
 SWAPPED = 6
@@ -19,22 +19,6 @@ def encode(model, images):
   encoding = model.encode(images)
   pose = encoding.pose
   return pose.points, pose.maps, encoding.appearance, encoding.features
-
-
-def transferred(model, f_from, f_to, points):
-  """Carries points from one image to another by the flow (Fig. 3).
-
-  Args:
-    model: bound `C3`.
-    f_from, f_to: [n, h, w, c], f' of the images.
-    points: [n, p, 2] in the images `from`.
-
-  Returns:
-    [n, p, 2] in the images `to`: T^{to->from}, which holds the match in `to`
-    of each cell of `from`, read bilinearly at the points.
-  """
-  field = flow.hard_correspondence(model.match(f_to, f_from))
-  return jax.vmap(warp.sample)(field, points)
 
 
 def draw(config, workdir, model, splits, variables, report):

@@ -51,7 +51,7 @@ class C3(nn.Module):
   def encode(self, images, *, train=False) -> Encoding:
     """E_a, E_p and f' of images [b, H, W, 3] in [0, 1]."""
     f_flow, f = self.features(images, train=train)
-    return Encoding(self.appearance(f), self.pose(f), f_flow)
+    return Encoding(self.appearance(f, train=train), self.pose(f), f_flow)
 
   def decode(self, a, p, *, train=False):
     """D: a [b, h, w, c], p [b, h, w, k] to images [b, H, W, 3], unclipped."""

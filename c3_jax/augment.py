@@ -76,6 +76,31 @@ def border_mask(coords, *, extent, margin):
   return jnp.clip(inside / margin, 0, 1)
 
 
+def recolour(keys, images, strength):
+  """Each picture under its own random affine map of its colours.
+
+  c -> A (c - 1/2) + 1/2 + b with A = I + strength N and b = strength N / 2.
+  Landmarks read off a recoloured picture cannot tell the decoder its colours;
+  the appearance has to.
+
+  Args:
+    keys: [n] PRNG keys.
+    images: [n, h, w, 3] in [0, 1].
+    strength: standard deviation, 0 for none.
+
+  Returns:
+    [n, h, w, 3], not clipped.
+  """
+
+  def one(key, image):
+    mix_key, shift_key = jax.random.split(key)
+    mix = jnp.eye(3) + strength * jax.random.normal(mix_key, (3, 3))
+    shift = strength / 2 * jax.random.normal(shift_key, (3,))
+    return (image - 0.5) @ mix + 0.5 + shift
+
+  return jax.vmap(one)(keys, images)
+
+
 def example_keys(key, step, count, offset):
   """One key an example from (seed, step, place in the global batch): [count].
 

@@ -103,7 +103,7 @@ def setup(config) -> steps.Setup:
   """The static part of the train step."""
   model, vgg = networks(config)
   tables = config.augment.to_dict()
-  margin = tables.pop("mask_margin")
+  rest = {name: tables.pop(name) for name in ("mask_margin", "recolour")}
   points = tables.pop("control_points")
   warp_natural = tables.pop("warp_natural")
   tables = {
@@ -116,7 +116,7 @@ def setup(config) -> steps.Setup:
     vgg=vgg,
     image_size=config.data.image_size,
     seed=config.seed,
-    augment=tables | {"mask_margin": margin},
+    augment=tables | rest,
     decay=config.perceptual.decay,
     stop_gradient=config.objective.stop_gradient,
     hard_flow=config.objective.hard_flow,

@@ -58,16 +58,30 @@ class Checkpoints:
       return None
     return -min(found)[1]
 
-  def save(self, state, *, error=None):
+  @property
+  def pending(self):
+    """What was `pending` when the newest checkpoint was saved; [] if none."""
+    if self.latest is None:
+      return []
+    metadata = self._checkpointer.metadata(self.latest).custom_metadata
+    return (metadata or {}).get("pending", [])
+
+  def save(self, state, *, error=None, pending=()):
     """Writes the state under its step; whole, or not at all.
 
     Args:
       state: tree of arrays with a scalar `step`.
       error: percent on held-out training images, or None.
+      pending: list of dicts name -> float: metrics that are not written yet,
+        of a run that stops between two lines of its log.
     """
     state = jax.device_get(state)
-    metrics = None if error is None else {METRIC: float(error)}
-    self._checkpointer.save(int(state.step), state, metrics=metrics)
+    self._checkpointer.save(
+      int(state.step),
+      state,
+      metrics=None if error is None else {METRIC: float(error)},
+      custom_metadata={"pending": list(pending)},
+    )
 
   def restore(self, template, step):
     """Reads the checkpoint of a step into the shape of `template`.

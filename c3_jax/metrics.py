@@ -8,6 +8,8 @@ import pathlib
 import jax
 import numpy as np
 
+from c3_jax.steps import TERMS
+
 logger = logging.getLogger(__name__)
 
 
@@ -93,22 +95,32 @@ def average(step, metrics):
 
   Args:
     step: int, the last of them.
-    metrics: list of dicts name -> device scalar, one a step.
+    metrics: list of dicts name -> device scalar or float, one a step.
 
   Returns:
     dict name -> float.
 
   Raises:
-    Diverged: names the first step and metric that is not finite.
+    Diverged: names the first step and metric that is not finite; a term of
+      the loss sooner than what follows from it.
   """
-  metrics = jax.device_get(metrics)
+  metrics = as_floats(metrics)
+  names = sorted(metrics[0], key=lambda name: name not in TERMS)
   for i, values in enumerate(metrics):
-    for name, value in values.items():
-      if not np.isfinite(value):
+    for name in names:
+      if not np.isfinite(values[name]):
         raise Diverged(
-          f"{name} became {value} at step {step - len(metrics) + 1 + i}"
+          f"{name} became {values[name]} at step {step - len(metrics) + 1 + i}"
         )
   return {
     name: float(np.mean([values[name] for values in metrics]))
     for name in metrics[0]
   }
+
+
+def as_floats(metrics):
+  """A list of dicts name -> scalar with Python's numbers."""
+  return [
+    {name: float(value) for name, value in values.items()}
+    for values in jax.device_get(metrics)
+  ]

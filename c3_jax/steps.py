@@ -75,7 +75,9 @@ class Setup:
     image_size: side of the model frame in pixels.
     seed: of augmentation.
     augment: tables `target`, `source` and `natural` of `augment.sample_warp`
-      (natural None: the natural pairs are not warped) and `mask_margin`.
+      (natural None: the natural pairs are not warped), `mask_margin`, and
+      `recolour`, the strength of `augment.recolour` on what E_p sees of a
+      synthetic pair.
     decay: of the perceptual running means.
     stop_gradient: on the first swapped images (appendix).
     hard_flow: T by argmax (True) or by expectation.
@@ -144,7 +146,11 @@ def views_terms(setup, weights, net, perceptual, images, keys):
   """Terms of synthetic pairs: L_pairs, L_equiv between the two views."""
   target, source, mask = synthetic_views(setup, images, keys)
   n = len(images)
-  f_flow, f = net("features", jnp.concatenate([target, source]), train=True)
+  posed = target
+  if setup.augment["recolour"]:
+    colour_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, 1)
+    posed = augment.recolour(colour_keys, target, setup.augment["recolour"])
+  f_flow, f = net("features", jnp.concatenate([posed, source]), train=True)
   appearance = net(lambda model, x: model.appearance(x, train=True), f[n:])
   terms = {}
   if weights["equiv"] and not weights["cycle"]:
@@ -308,7 +314,7 @@ def train_step(setup, stage, state, frozen, batch):
   updates, opt_state = stage.tx.update(grads, state.opt_state, moving)
   metrics = terms | {f"raw_{tap}": value for tap, value in raw.items()}
   metrics["loss"] = objectives.total(terms, stage.weights)
-  metrics["gradient_norm"] = optax.global_norm(grads)
+  metrics["gradient_norm"] = optax.tree.norm(grads)
   metrics["learning_rate"] = stage.rate(state.step - stage.start)
   state = TrainState(
     step=state.step + 1,

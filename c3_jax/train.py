@@ -41,18 +41,19 @@ def train_and_evaluate(config, workdir, *, mode="train_and_evaluate"):
   """
   build.validate(config)
   workdir = pathlib.Path(workdir)
+  nothing = UserError(
+    f"{workdir} has no checkpoints to evaluate: train there first, or name "
+    "another --workdir."
+  )
   if mode == "eval" and not (workdir / "checkpoints").is_dir():
-    raise UserError(
-      f"{workdir} has no checkpoints to evaluate: train there first, or name "
-      "another --workdir."
-    )
-  check_config(config, workdir)
+    raise nothing
   splits = build.load_splits(config)
   setup = build.setup(config)
   evaluator = evaluate.Evaluator(config, setup.model, splits)
   stages = build.stages(config, len(splits.train))
   workdir.mkdir(parents=True, exist_ok=True)
   with Checkpoints(workdir) as checkpoints:
+    check_config(config, workdir, stages, checkpoints.latest or 0)
     if mode != "eval":
       write_config(config, workdir)
       finished = train(
@@ -60,12 +61,23 @@ def train_and_evaluate(config, workdir, *, mode="train_and_evaluate"):
       )
       if mode == "train" or not finished:
         return None
+    if checkpoints.best is None:
+      raise nothing
     state = restore(config, setup.model, stages, checkpoints, checkpoints.best)
   return report(config, workdir, setup.model, evaluator, splits, state)
 
 
-def check_config(config, workdir):
+def check_config(config, workdir, stages, step):
   """Refuses to continue a run under another config.
+
+  What only matters later may change: evaluation, logging, and the stages that
+  have not begun.
+
+  Args:
+    config: the one given now.
+    workdir: folder of the run.
+    stages: of the config given now.
+    step: of the newest checkpoint.
 
   Raises:
     UserError: names the first key that differs.
@@ -73,10 +85,13 @@ def check_config(config, workdir):
   path = workdir / "config.json"
   if not path.exists():
     return
+  free = FREE + tuple(
+    f"stages.{stage.name}" for stage in stages if stage.start >= step
+  )
   before = _flat(json.loads(path.read_text()))
   now = _flat(json.loads(config.to_json()))
   for key in sorted(before.keys() | now.keys()):
-    if key.split(".")[0] in FREE:
+    if any(f"{key}.".startswith(f"{prefix}.") for prefix in free):
       continue
     if before.get(key) != now.get(key):
       raise UserError(
@@ -178,6 +193,7 @@ def train(config, workdir, setup, stages, data, evaluator, checkpoints):
     start_step=step,
     shard=(jax.process_index(), jax.process_count()),
   )
+  recent = checkpoints.pending
   with metrics.Writer(workdir, step) as writer, Interrupt() as interrupt:
     for stage in stages:
       if step >= stage.end:
@@ -187,41 +203,51 @@ def train(config, workdir, setup, stages, data, evaluator, checkpoints):
       p_step = parallel.pmap_step(
         functools.partial(steps.train_step, setup, stage)
       )
-      recent, clock = [], Clock(config.batch_size, end)
+      clock = Clock(config.batch_size, end)
       while step < stage.end:
         batch = parallel.shard({"image": next(batches)["image"]})
         state, values = p_step(state, frozen, batch)
         step += 1
         recent.append(values)
-        saving = (
-          step % config.checkpoint_every == 0
-          or step == stage.end
-          or interrupt.asked
-        )
-        if not saving and step % config.log_every and step != stage.start + 1:
+        # Read once: a signal may come at any time.
+        asked = interrupt.asked
+        saving = step % config.checkpoint_every == 0 or step == stage.end
+        first = step == stage.start + 1
+        writing = saving or first or step % config.log_every == 0
+        if not writing and not asked:
           continue
-        try:
-          record = metrics.average(step, recent)
-        except metrics.Diverged as error:
-          raise metrics.Diverged(
-            f"{error} of stage {stage.name}; the last good checkpoint is "
-            f"that of step {checkpoints.latest}."
-          ) from None
-        recent = []
-        record |= clock.read(step)
-        if saving:
-          error = None
-          if not interrupt.asked:
+        record = _average(step, recent, stage, checkpoints)
+        error = None
+        if writing:
+          record |= clock.read(step)
+          if saving:
             error = evaluator.held_out_error(_variables(state))
           if error is not None:
             record["held_out_error"] = error
-          checkpoints.save(state, error=error)
-        writer.write(step, stage.name, record)
-        clock.log(step, stage, record)
-        if interrupt.asked:
+          # Before the checkpoint: a kill in between then loses no line.
+          writer.write(step, stage.name, record)
+          recent = []
+        if saving or asked:
+          pending = metrics.as_floats(recent)
+          checkpoints.save(state, error=error, pending=pending)
+        if writing:
+          clock.log(step, stage, record)
+        if asked:
           logger.info("Interrupted; saved step %d. Run again to go on.", step)
           return False
   return True
+
+
+def _average(step, recent, stage, checkpoints):
+  """`metrics.average`, whose error also says what to go back to."""
+  try:
+    return metrics.average(step, recent)
+  except metrics.Diverged as error:
+    last = checkpoints.latest
+    last = "no checkpoint yet" if last is None else f"step {last}"
+    raise metrics.Diverged(
+      f"{error} of stage {stage.name}; last good checkpoint: {last}."
+    ) from None
 
 
 def _variables(state):

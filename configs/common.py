@@ -203,6 +203,7 @@ def base(*, k, cycle, flow):
       "natural": warp(),
       "warp_natural": False,  # Natural pairs are seen as they are.
       "control_points": 10,
+      "recolour": 0.0,  # Of what E_p sees of a synthetic pair; 0: as it is.
       "mask_margin": 0.15,  # IMM's 10 px of 128, in coordinates.
     }
   )
@@ -254,7 +255,7 @@ def small(config, *, image_size, load_size):
     }
   )
   config.model.appearance.update(
-    {"features": 32, "pool": True, "norm": "batch", "init_std": 0.0}
+    {"features": 32, "pool": True, "init_std": 0.0}
   )
   config.model.pose.update(
     {"features": 32, "gain": 2.0, "sigma": 1.5, "init_std": 0.0}

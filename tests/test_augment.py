@@ -78,11 +78,6 @@ def fit_affine(view):
   return matrix.T, np.abs(design @ matrix - view[inside]).max()
 
 
-def apply_affine(matrix, points):
-  """M (x, y, 1) of points [..., 2]."""
-  return points @ matrix[:, :2].T + matrix[:, 2]
-
-
 def test_random_warp_agrees_with_loops():
   """A warp is A (x, y, 1) + sum w U, U = r^2 log r^2, controls edge to edge."""
   rng = np.random.default_rng(0)

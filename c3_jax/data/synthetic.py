@@ -66,7 +66,7 @@ def sample_pose(key):
     return jax.random.uniform(next(keys), shape, minval=low, maxval=high)
 
   return Pose(
-    yaw=uniform(-0.65, 0.65),
+    yaw=uniform(-0.45, 0.45),
     roll=uniform(-0.44, 0.44),
     scale=uniform(0.85, 1.15),
     shift=uniform(-0.24, 0.24, (2,)),

@@ -33,6 +33,21 @@ def kernel_init(std):
   return nn.initializers.he_normal()
 
 
+def convolutions(x, features, *, init_std, dtype):
+  """Two 3x3 convolutions with ReLU, called inside a compact module."""
+  x = x.astype(dtype)
+  for name in ("conv1", "conv2"):
+    layer = nn.Conv(
+      features,
+      (3, 3),
+      kernel_init=kernel_init(init_std),
+      dtype=dtype,
+      name=name,
+    )
+    x = nn.relu(layer(x))
+  return x
+
+
 class AppearanceExtractor(nn.Module):
   """E_a: two 3x3 convolutions with ReLU.
 
@@ -57,18 +72,7 @@ class AppearanceExtractor(nn.Module):
 
   @nn.compact
   def __call__(self, f, *, train=False):
-    init = kernel_init(self.init_std)
-    a = f.astype(self.dtype)
-    for name in ("conv1", "conv2"):
-      a = nn.relu(
-        nn.Conv(
-          self.features,
-          (3, 3),
-          kernel_init=init,
-          dtype=self.dtype,
-          name=name,
-        )(a)
-      )
+    a = convolutions(f, self.features, init_std=self.init_std, dtype=self.dtype)
     if self.pool:
       shape = a.shape
       a = a.mean((1, 2), keepdims=True)
@@ -105,18 +109,8 @@ class PoseExtractor(nn.Module):
 
   @nn.compact
   def __call__(self, f):
+    x = convolutions(f, self.features, init_std=self.init_std, dtype=self.dtype)
     init = kernel_init(self.init_std)
-    x = f.astype(self.dtype)
-    for name in ("conv1", "conv2"):
-      x = nn.relu(
-        nn.Conv(
-          self.features,
-          (3, 3),
-          kernel_init=init,
-          dtype=self.dtype,
-          name=name,
-        )(x)
-      )
     logits = nn.Conv(
       self.k, (1, 1), kernel_init=init, dtype=self.dtype, name="maps"
     )(x)

@@ -38,6 +38,7 @@ def make_norm(kind, *, train, dtype):
     use_running_average=kind == "frozen" or not train,
     momentum=0.9,
     epsilon=1e-5,
+    use_fast_variance=False,
     axis_name="batch",
     dtype=dtype,
   )

@@ -1,0 +1,99 @@
+"""The number of devices changes nothing."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from c3_jax import build, parallel, steps
+from configs import synthetic
+
+STEPS = 3
+
+
+@functools.cache
+def experiment():
+  """(config, setup, stages by name, untrained state, frozen, batches)."""
+  with synthetic.get_config("test").unlocked() as config:
+    config.batch_size = 16
+    config.data.n_train = 48
+  setup = build.setup(config)
+  stages = {stage.name: stage for stage in build.stages(config, 48)}
+  images = build.load_splits(config).train.images
+  return (
+    config,
+    setup,
+    stages,
+    jax.device_get(build.initial_state(config, setup.model)),
+    jax.device_get(build.frozen(config, setup.vgg)),
+    [images[i * 16 : (i + 1) * 16] for i in range(STEPS)],
+  )
+
+
+def run(name, devices, count=STEPS):
+  """Steps of one stage on some devices: (gradients, params, metrics)."""
+  _, setup, stages, state, frozen, batches = experiment()
+  stage = stages[name]
+  state = parallel.replicate(build.enter(state, stage), devices=devices)
+  state = state.replace(
+    step=parallel.replicate(np.int32(stage.start), devices=devices)
+  )
+  frozen = parallel.replicate(frozen, devices=devices)
+  step = parallel.pmap_step(
+    functools.partial(steps.train_step, setup, stage), devices=devices
+  )
+  metrics, gradients = [], None
+  for images in batches[:count]:
+    batch = parallel.shard({"image": images}, devices=devices)
+    state, values = step(state, frozen, batch)
+    metrics.append(jax.device_get(values))
+    if gradients is None:
+      # Adam's first moment after one step is a tenth of the gradient.
+      moments = jax.device_get(state.opt_state[1].mu)
+      gradients = {path: 10 * mu for path, mu in moments.items()}
+  return gradients, jax.device_get(state.params), metrics
+
+
+@functools.cache
+def on_one_device(name):
+  """`run` on a single device."""
+  return run(name, jax.local_devices()[:1])
+
+
+def assert_same_gradients(a, b):
+  """Differences stay under 1e-5 of the largest gradient."""
+  assert a.keys() == b.keys()
+  largest = max(np.abs(g).max() for g in a.values())
+  assert largest > 0
+  for path in a:
+    np.testing.assert_allclose(
+      a[path], b[path], rtol=0, atol=1e-5 * largest, err_msg=path
+    )
+
+
+@pytest.mark.parametrize("name", ["pairs", "flow", "cycle"])
+def test_one_device_equals_four(name):
+  """Gradients, parameters and metrics do not depend on the devices."""
+  one, four = on_one_device(name), run(name, jax.local_devices()[:4])
+  assert_same_gradients(one[0], four[0])
+  rate = experiment()[2][name].rate(0)
+  jax.tree.map(
+    functools.partial(
+      np.testing.assert_allclose, rtol=1e-4, atol=0.1 * float(rate)
+    ),
+    one[1],
+    four[1],
+  )
+  for a, b in zip(one[2], four[2], strict=True):
+    assert a.keys() == b.keys()
+    for key in a:
+      np.testing.assert_allclose(a[key], b[key], rtol=2e-3, err_msg=key)
+
+
+def test_devices_disagree_without_the_mean(monkeypatch):
+  """Without the average over devices the comparison above fails."""
+  monkeypatch.setattr(parallel, "mean", lambda tree: tree)
+  gradients, _, _ = run("pairs", jax.local_devices()[:4], count=1)
+  with pytest.raises(AssertionError):
+    assert_same_gradients(on_one_device("pairs")[0], gradients)

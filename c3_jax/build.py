@@ -220,8 +220,10 @@ def validate(config: ml_collections.ConfigDict):
       f"config.batch_size={config.batch_size} does not give each of {devices} "
       f"devices an even number of images; use a multiple of {2 * devices}."
     )
-  if config.data.load_size < config.data.image_size:
+  margin = config.data.load_size - config.data.image_size
+  if margin < 0 or margin % 2:
     raise UserError(
-      f"config.data.load_size={config.data.load_size} is smaller than "
-      f"config.data.image_size={config.data.image_size}; make it as large."
+      f"config.data.load_size={config.data.load_size} is not "
+      f"config.data.image_size={config.data.image_size} plus an even number "
+      "of pixels, 0 or more: set it so."
     )

@@ -23,9 +23,9 @@ def coords_to_pixels(points, size):
     [..., 2] array of pixels. NumPy in, NumPy out.
   """
   width, height = (size, size) if isinstance(size, int) else size
-  scale = jnp.array([width, height], points.dtype)
-  if not isinstance(points, jax.Array):
-    scale = [width, height]
+  scale = [width, height]
+  if isinstance(points, jax.Array):
+    scale = jnp.array(scale, points.dtype)
   return ((points + 1) * scale - 1) / 2
 
 

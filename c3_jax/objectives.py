@@ -33,7 +33,6 @@ def tap_distances(targets, outputs, mask=None):
     difference = outputs[tap].astype(jnp.float32) - target.astype(jnp.float32)
     square = difference**2
     if mask is not None:
-      # Pooling steps are exact averages: maps are smaller by powers of two.
       shape = (*target.shape[:3], 1)
       square *= jax.image.resize(mask, shape, "linear", antialias=True)
     distances[tap] = square.mean()

@@ -1,8 +1,10 @@
 """Optimiser, schedule, and which parameters a stage moves."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import flax.traverse_util
+import jax.numpy as jnp
 import optax
 
 
@@ -19,12 +21,14 @@ def schedule(learning_rate, *, steps, drops: Sequence[float], warmup=0):
   Returns:
     An optax schedule over the stage's own step count, from 0.
   """
+  # In a very short stage two drops can fall on one step.
+  boundaries = Counter(round(drop * steps) for drop in drops)
   constant = optax.piecewise_constant_schedule(
-    learning_rate, {round(drop * steps): 0.1 for drop in drops}
+    learning_rate, {step: 0.1**n for step, n in boundaries.items()}
   )
   if not warmup:
     return constant
-  return lambda count: constant(count) * ((count + 1) / warmup).clip(max=1.0)
+  return lambda count: constant(count) * jnp.minimum((count + 1) / warmup, 1)
 
 
 def adam(rate, *, weight_decay, decoupled=False):

@@ -299,3 +299,19 @@ def test_centre_crop_is_the_view_of_no_warp():
   np.testing.assert_allclose(target, crop, atol=1e-5)
   np.testing.assert_allclose(source, crop, atol=1e-5)
   np.testing.assert_array_equal(mask, 1)
+
+
+def test_recolour_is_an_affine_map_of_the_colours():
+  """Each picture has its own map, near the identity for a small strength."""
+  images = jax.random.uniform(jax.random.key(0), (3, 8, 8, 3))
+  keys = jax.random.split(jax.random.key(1), 3)
+  out = np.asarray(augment.recolour(keys, images, 0.3))
+  fits = []
+  for before, after in zip(np.asarray(images), out, strict=True):
+    design = np.c_[before.reshape(-1, 3), np.ones(64)]
+    fit, *_ = np.linalg.lstsq(design, after.reshape(-1, 3), rcond=None)
+    np.testing.assert_allclose(design @ fit, after.reshape(-1, 3), atol=1e-5)
+    fits.append(fit)
+  assert np.abs(fits[0] - fits[1]).max() > 0.05
+  same = augment.recolour(keys, images, 0.0)
+  np.testing.assert_allclose(same, images, atol=1e-6)

@@ -150,7 +150,7 @@ class ArrayDataset:
     Raises:
       UserError: if there is no such file, or it is not one of `save`.
     """
-    mend = "write it with `python -m c3_jax.pack`."
+    mend = "write it with ArrayDataset.save."
     try:
       with open(path, "rb") as f, np.load(f, allow_pickle=False) as arrays:
         images, points = arrays["images"], arrays.get("points")

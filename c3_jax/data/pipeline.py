@@ -23,8 +23,7 @@ try:
   import tensorflow as tf
 except ModuleNotFoundError as error:
   raise UserError(
-    "tensorflow is not installed, which reads picture files; install it, or "
-    "pack the dataset elsewhere with `python -m c3_jax.pack`."
+    "tensorflow is not installed, which reads picture files: install it."
   ) from error
 
 # TensorFlow would take the accelerator's memory from JAX. It refuses once it
@@ -212,7 +211,7 @@ def _allocate(n, load_size):
   if np.prod(shape, dtype=float) > memory:
     raise UserError(
       f"{n} images of {load_size} x {load_size} do not fit into memory; set "
-      "cache=False to decode them as they are needed."
+      "config.data.cache=False to decode them as they are needed."
     )
   return np.empty(shape, np.uint8)
 

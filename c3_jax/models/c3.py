@@ -89,7 +89,7 @@ def build(
       `ResNet`, `AppearanceExtractor`, `PoseExtractor`, `Decoder`, `Flow`.
     swap_features: see `C3`.
     dtype: "float32" or "bfloat16", of the computation; parameters, softmax,
-      correlation and outputs are float32.
+      correlation, landmarks and images are float32.
 
   Returns:
     A `C3`.

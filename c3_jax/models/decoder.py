@@ -36,7 +36,7 @@ class Decoder(nn.Module):
   def __call__(self, a, p, *, train=False):
     x = jnp.concatenate([a.astype(self.dtype), p.astype(self.dtype)], -1)
     blocks = (self.size // x.shape[1]).bit_length()
-    if x.shape[1] * 2 ** (blocks - 1) != self.size:
+    if blocks < 1 or x.shape[1] * 2 ** (blocks - 1) != self.size:
       raise ValueError(
         f"image size {self.size} is not {x.shape[1]} times a power of two"
       )

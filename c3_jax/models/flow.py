@@ -153,7 +153,8 @@ class Conv4D(nn.Module):
 class Flow(nn.Module):
   """The flow head: C to the filtered C^ of Eq. 3.
 
-  Input [b, h_i, w_i, h_j, w_j]; output the same shape, >= 0, float32. Soft
+  Input [b, h, w, h, w], of two images of one size; output the same shape,
+  >= 0, float32. Soft
   mutual nearest neighbours, a stack of filters with ReLU, made symmetric by
   f(C) + f(C^T)^T, soft mutual nearest neighbours again (NC-Net).
 

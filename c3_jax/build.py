@@ -80,7 +80,8 @@ def _folder_splits(root, data, size):
         split=split,
         landmarks=data.landmarks,
         extra_root=data.extra_root or None,
-        cache=data.cache,
+        # The example folder is gone when this returns.
+        cache=data.cache or not data.root,
         **size,
       )
       for split in ("train", "fit", "test")
@@ -120,6 +121,7 @@ def setup(config) -> steps.Setup:
     decay=config.perceptual.decay,
     stop_gradient=config.objective.stop_gradient,
     hard_flow=config.objective.hard_flow,
+    flow_temperature=config.objective.flow_temperature,
     natural_positives=config.objective.natural_positives,
   )
 
@@ -147,6 +149,16 @@ def stages(config, n_train) -> list[steps.Stage]:
       raise UserError(
         f"config.stages.{name}.weights are all 0: set one, or set "
         f"config.stages.{name}.steps=0 and epochs=0 to leave the stage out."
+      )
+    if weights["inv"] and not weights["cycle"]:
+      raise UserError(
+        f"config.stages.{name}.weights.inv needs the swapped images of cycle: "
+        "give weights.cycle a value above 0, or set inv=0."
+      )
+    if weights["equiv"] and not (weights["pairs"] or weights["cycle"]):
+      raise UserError(
+        f"config.stages.{name}.weights.equiv needs the images of pairs or "
+        "cycle: give one of them a value above 0, or set equiv=0."
       )
     rate = optim.schedule(
       options.learning_rate,
@@ -190,12 +202,40 @@ def enter(state, stage) -> steps.TrainState:
   return state.replace(opt_state=jax.jit(stage.tx.init)(moving))
 
 
-def frozen(config, vgg):
-  """The VGG's variables, under "vgg": random ones come from a fixed seed."""
+def check_shapes(config, setup, stages):
+  """Finds what does not fit together before anything is written.
+
+  Raises:
+    UserError: the networks cannot be built for this image size, or a stage
+      trains a parameter that is not there.
+  """
+  size = config.data.image_size
+  images = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
+  key = jax.random.key(0)
+  try:
+    variables = jax.eval_shape(setup.model.init, key, images)
+    jax.eval_shape(setup.vgg.init, key, images)
+    for stage in stages:
+      optim.partition(variables["params"], stage.train)
+  except (ValueError, TypeError, KeyError) as error:
+    raise UserError(
+      "config.model, config.perceptual or config.stages does not fit: "
+      f"{str(error).splitlines()[0]}"
+    ) from error
+  check_perceptual(config)
+
+
+def check_perceptual(config):
+  """Refuses weights of the perceptual network that cannot be had."""
   if config.perceptual.weights != "random":
     raise UserError(
       f"config.perceptual.weights is {config.perceptual.weights!r}: use random."
     )
+
+
+def frozen(config, vgg):
+  """The VGG's variables, under "vgg": random ones come from a fixed seed."""
+  check_perceptual(config)
   size = config.data.image_size
   return {"vgg": _init(vgg, config.perceptual.seed, (1, size, size, 3))}
 
@@ -214,11 +254,22 @@ def validate(config: ml_collections.ConfigDict):
   Raises:
     UserError: names the key and the mend.
   """
+  for key, value in {
+    "batch_size": config.batch_size,
+    "log_every": config.log_every,
+    "checkpoint_every": config.checkpoint_every,
+    "eval.batch_size": config.eval.batch_size,
+    "model.k": config.model.k,
+  }.items():
+    if value < 1:
+      raise UserError(f"config.{key}={value}: use 1 or more.")
   devices = jax.device_count()
-  if config.batch_size % (2 * devices):
+  # Pairs, and the neighbouring pair that gives the negatives.
+  unit = devices * (4 if config.objective.natural_positives else 2)
+  if config.batch_size % unit:
     raise UserError(
       f"config.batch_size={config.batch_size} does not give each of {devices} "
-      f"devices an even number of images; use a multiple of {2 * devices}."
+      f"device(s) whole pairs of images; use a multiple of {unit}."
     )
   margin = config.data.load_size - config.data.image_size
   if margin < 0 or margin % 2:

@@ -30,7 +30,12 @@ class Checkpoints:
       preservation_policy=policies.AnyPreservationPolicy(
         [
           policies.LatestN(2),
-          policies.BestN(get_metric_fn=_error, reverse=True, n=1),
+          policies.BestN(
+            get_metric_fn=_error,
+            reverse=True,
+            n=1,
+            keep_checkpoints_without_metrics=False,
+          ),
         ]
       ),
     )

@@ -31,6 +31,8 @@ def run(argv):
     train.train_and_evaluate(_CONFIG.value, _WORKDIR.value, mode=_MODE.value)
   except UserError as error:
     return fail(error)
+  except OSError as error:
+    return fail(str(error).strip().splitlines()[-1])
   except metrics.Diverged as error:
     return fail(error, status=1)
   return 0

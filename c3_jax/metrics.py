@@ -1,5 +1,6 @@
 """Where the numbers of a run go: metrics.jsonl, TensorBoard, the log."""
 
+import contextlib
 import json
 import logging
 import os
@@ -53,7 +54,11 @@ def tensorboard(workdir):
     # Both write to stderr while they load.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    import tensorflow as tf
     from clu.metric_writers import SummaryWriter
+
+    with contextlib.suppress(RuntimeError):  # TensorFlow is in use already.
+      tf.config.set_visible_devices([], "GPU")
   except ImportError as error:
     logger.info("No TensorBoard events (%s); see metrics.jsonl.", error)
     return None

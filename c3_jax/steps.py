@@ -6,6 +6,7 @@ move off its prefixes; a term of weight 0 is not computed.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import flax.struct
@@ -81,6 +82,7 @@ class Setup:
     decay: of the perceptual running means.
     stop_gradient: on the first swapped images (appendix).
     hard_flow: T by argmax (True) or by expectation.
+    flow_temperature: divides C^ before the softmax of that expectation.
     natural_positives: the weak flow loss takes natural pairs as positives
       and their neighbours as negatives, not an image and its own view.
   """
@@ -93,6 +95,7 @@ class Setup:
   decay: float = 0.99
   stop_gradient: bool = True
   hard_flow: bool = True
+  flow_temperature: float = 0.02
   natural_positives: bool = False
 
 
@@ -135,20 +138,21 @@ class Perceptual:
     return objectives.perceptual(distances, self.running)
 
 
-def correspondences(net, fi, fj, *, hard):
+def correspondences(net, fi, fj, *, hard, temperature):
   """(T^{i->j}, T^{j->i}) of two batches of f' (section 3.2)."""
   c = net("match", fi, fj)
-  match = flow.hard_correspondence if hard else flow.soft_correspondence
+  match = flow.hard_correspondence
+  if not hard:
+    match = partial(flow.soft_correspondence, temperature=temperature)
   return match(c), match(flow.swap_images(c))
 
 
-def views_terms(setup, weights, net, perceptual, images, keys):
+def views_terms(setup, weights, net, perceptual, images, keys, colour_keys):
   """Terms of synthetic pairs: L_pairs, L_equiv between the two views."""
   target, source, mask = synthetic_views(setup, images, keys)
   n = len(images)
   posed = target
   if setup.augment["recolour"]:
-    colour_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, 1)
     posed = augment.recolour(colour_keys, target, setup.augment["recolour"])
   f_flow, f = net("features", jnp.concatenate([posed, source]), train=True)
   appearance = net(lambda model, x: model.appearance(x, train=True), f[n:])
@@ -161,6 +165,7 @@ def views_terms(setup, weights, net, perceptual, images, keys):
       jax.lax.stop_gradient(f_flow[:n]),
       jax.lax.stop_gradient(f_flow[n:]),
       hard=setup.hard_flow,
+      temperature=setup.flow_temperature,
     )
     terms["equiv"] = objectives.equivariance(
       pose.maps[:n], pose.maps[n:], t_ij, t_ji
@@ -182,7 +187,10 @@ def natural_terms(setup, weights, net, perceptual, images):
   )
   if setup.stop_gradient:
     swapped = jax.lax.stop_gradient(swapped)
+  # The statistics that evaluation uses are those of photographs.
+  statistics = net.batch_stats
   second = net("encode", swapped, train=True)
+  net.batch_stats = statistics
   # E_p reads the partner's pose off a swapped image: swap back.
   maps_again = objectives.partner(second.pose.maps)
   terms = {}
@@ -193,7 +201,11 @@ def natural_terms(setup, weights, net, perceptual, images):
     if setup.hard_flow:
       f_flow = jax.lax.stop_gradient(f_flow)
     t_ij, t_ji = correspondences(
-      net, f_flow[0::2], f_flow[1::2], hard=setup.hard_flow
+      net,
+      f_flow[0::2],
+      f_flow[1::2],
+      hard=setup.hard_flow,
+      temperature=setup.flow_temperature,
     )
     terms["equiv"] = objectives.equivariance(maps[0::2], maps[1::2], t_ij, t_ji)
   output = net("decode", second.appearance, maps_again, train=True)
@@ -242,14 +254,19 @@ def loss_terms(setup, stage, params, state, frozen, images, keys):
   weights = {name: stage.weights.get(name, 0) for name in TERMS}
   net = Networks(setup.model, params, state.batch_stats)
   perceptual = Perceptual(setup.vgg, frozen["vgg"], state.running, setup.decay)
+  view_keys, colour_keys, natural_keys = jnp.moveaxis(
+    jax.vmap(lambda key: jax.random.split(key, 3))(keys), 1, 0
+  )
   terms = {}
   if weights["pairs"]:
-    terms |= views_terms(setup, weights, net, perceptual, images, keys)
+    terms |= views_terms(
+      setup, weights, net, perceptual, images, view_keys, colour_keys
+    )
   if weights["cycle"]:
-    natural = natural_views(setup, images, keys)
+    natural = natural_views(setup, images, natural_keys)
     terms |= natural_terms(setup, weights, net, perceptual, natural)
   if weights["flow"]:
-    terms |= flow_terms(setup, net, images, keys)
+    terms |= flow_terms(setup, net, images, view_keys)
   return terms, (net.batch_stats, perceptual.running, perceptual.raw)
 
 

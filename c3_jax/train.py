@@ -51,6 +51,7 @@ def train_and_evaluate(config, workdir, *, mode="train_and_evaluate"):
   setup = build.setup(config)
   evaluator = evaluate.Evaluator(config, setup.model, splits)
   stages = build.stages(config, len(splits.train))
+  build.check_shapes(config, setup, stages)
   workdir.mkdir(parents=True, exist_ok=True)
   with Checkpoints(workdir) as checkpoints:
     check_config(config, workdir, stages, checkpoints.latest or 0)
@@ -83,7 +84,7 @@ def check_config(config, workdir, stages, step):
     UserError: names the first key that differs.
   """
   path = workdir / "config.json"
-  if not path.exists():
+  if not step or not path.exists():
     return
   free = FREE + tuple(
     f"stages.{stage.name}" for stage in stages if stage.start >= step
@@ -229,7 +230,10 @@ def train(config, workdir, setup, stages, data, evaluator, checkpoints):
           recent = []
         if saving or asked:
           pending = metrics.as_floats(recent)
-          checkpoints.save(state, error=error, pending=pending)
+          # Only checkpoints of the last stage compete for the best: before
+          # it, the flow head may have learned nothing yet.
+          competing = error if stage is stages[-1] else None
+          checkpoints.save(state, error=competing, pending=pending)
         if writing:
           clock.log(step, stage, record)
         if asked:

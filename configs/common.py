@@ -35,7 +35,12 @@ def parse(argument, *, variants=(), **defaults):
     key, equals, value = part.partition("=")
     if not equals and key in variants:
       chosen.add(key)
-    elif equals and key in defaults and value.isdigit():
+    elif (
+      equals
+      and key in defaults
+      and value.isdigit()
+      and (key not in ("cycle", "flow") or value in "01")
+    ):
       values[key] = int(value)
     else:
       known = [*variants, *(f"{name}=N" for name in defaults)]
@@ -191,6 +196,7 @@ def base(*, k, cycle, flow):
     {
       "stop_gradient": True,  # On the first swapped images (appendix).
       "hard_flow": True,  # T by argmax; False: by expectation.
+      "flow_temperature": 0.02,  # Of that expectation; C^ lies in [0, 1].
       "natural_positives": False,  # Of the weak flow loss.
     }
   )

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains on all GPUs of this machine; one process drives them all by pmap:
-#   bash launch/local.sh --config=configs/celeba.py --workdir=DIR [FLAGS]
+#   bash launch/local.sh --config=configs/folder.py --workdir=DIR [FLAGS]
 # CUDA_VISIBLE_DEVICES=0,1 takes fewer. Paths are relative to where you are.
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"

@@ -8,6 +8,7 @@ falls, and the largest difference is then 4e-3 of the largest gradient.
 
 import functools
 
+import flax.traverse_util
 import jax
 import numpy as np
 import pytest
@@ -84,13 +85,14 @@ def test_one_device_equals_four(name):
   one, four = on_one_device(name), run(name, jax.local_devices()[:4])
   assert_same_gradients(one[0], four[0])
   rate = experiment()[2][name].rate(0)
-  jax.tree.map(
-    functools.partial(
-      np.testing.assert_allclose, rtol=1e-4, atol=0.1 * float(rate)
-    ),
-    one[1],
-    four[1],
-  )
+  a, b = (flax.traverse_util.flatten_dict(x[1], sep="/") for x in (one, four))
+  for path in a:
+    # A softmax over space does not see its bias: its gradient is rounding,
+    # which Adam takes to full size.
+    if path != "pose/maps/bias":
+      np.testing.assert_allclose(
+        a[path], b[path], rtol=1e-4, atol=0.1 * float(rate), err_msg=path
+      )
   for a, b in zip(one[2], four[2], strict=True):
     assert a.keys() == b.keys()
     for key in a:

@@ -8,7 +8,6 @@ import sys
 
 import numpy as np
 import pytest
-from absl import logging
 from PIL import Image
 
 from c3_jax.data import arrays, pipeline
@@ -41,10 +40,10 @@ def _spoil(path, how):
 
 @pytest.fixture
 def warnings_logged(monkeypatch):
-  """The lines that go to absl's warning log."""
+  """The lines that go to the warning log."""
   lines = []
   monkeypatch.setattr(
-    logging, "warning", lambda line, *args: lines.append(line % args)
+    pipeline.logger, "warning", lambda line, *args: lines.append(line % args)
   )
   return lines
 

@@ -77,6 +77,11 @@ def experiment():
   # Of all configurations, this has the most switches on.
   config = folder.get_config("test").unlock()
   config.model.dtype = "float64"
+  # Compiling is most of the work: fewer layers.
+  config.data.update({"image_size": 8, "load_size": 10})
+  config.model.backbone.stage_sizes = (0, 0, 1, 1)
+  config.model.backbone.output_stride = 2
+  config.perceptual.taps = ("input", "conv1_2")
   setup = build.setup(config)
   setup = dataclasses.replace(setup, vgg=setup.vgg.clone(dtype=jnp.float64))
   stages = {
@@ -276,11 +281,8 @@ def test_perceptual_distance_is_divided_by_its_running_mean(name):
 def test_terms_of_table_2(with_cycle, with_flow):
   """Each cell has its own terms in the third stage, and the others nowhere."""
   config = synthetic.get_config(f"test,cycle={with_cycle},flow={with_flow}")
-  setup = build.setup(config)
-  state = build.initial_state(config, setup.model)
-  frozen = build.frozen(config, setup.vgg)
-  side = config.data.load_size
-  batch = {"image": np.zeros((1, BATCH, side, side, 3), np.uint8)}
+  setup, _, state, frozen, batches = experiment()
+  batch = {"image": batches[0][None]}
   found = {}
   for stage in build.stages(config, 64):
     step = parallel.pmap_step(
@@ -324,6 +326,8 @@ class LinearNetworks:
 
   def __init__(self, params):
     self.params, self.calls = params, Counter()
+    self.batch_stats = {}
+    self.batch_stats = {}
 
   def __call__(self, method, *args, train=False):
     if callable(method):
@@ -489,6 +493,7 @@ def test_views_terms_are_the_equations(monkeypatch):
     LinearNetworks(params),
     lambda target, output, mask: jnp.mean(mask * (target - output) ** 2),
     target,
+    None,
     None,
   )
   np.testing.assert_allclose(terms["pairs"], pairs)

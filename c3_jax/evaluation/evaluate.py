@@ -1,4 +1,4 @@
-"""Evaluation of a trained model on a dataset: numbers, then figures."""
+"""Evaluation of a trained model on a dataset: the numbers."""
 
 import json
 import os
@@ -97,9 +97,11 @@ class Evaluator:
     self._splits = splits
     self._size = config.data.image_size
     normaliser = config.eval.normaliser
-    self._normaliser = (
-      normaliser if isinstance(normaliser, str) else tuple(normaliser)
-    )
+    # The flag's parser makes ("image",) of --config.eval.normaliser=image.
+    if normaliser in ("image", ("image",)):
+      self._normaliser = "image"
+    else:
+      self._normaliser = tuple(normaliser)
     devices = jax.local_device_count()
     self._batch_size = -(-config.eval.batch_size // devices) * devices
     self._perturbation = config.eval.perturbation.to_dict()
@@ -175,7 +177,7 @@ class Evaluator:
 
 
 def evaluate(config, evaluator, variables, untrained, step, workdir):
-  """Writes eval/DATASET.json and returns what it says; logs a table.
+  """Writes eval/DATASET.json and returns what it says.
 
   Args:
     config: of the run.

@@ -36,7 +36,7 @@ def draw(config, workdir, model, splits, variables, report):
   folder = pathlib.Path(workdir) / "figures"
   folder.mkdir(exist_ok=True)
   dataset = splits.train if splits.test is None else splits.test
-  n = min(SHOWN, len(dataset) // 2 * 2)
+  n = max(2, min(SHOWN, len(dataset) // 2 * 2))
   batch = next(dataset.eval_batches(n))
   images = augment.centre_crop(batch["image"], config.data.image_size)
   images = images.astype(np.float32) / 255

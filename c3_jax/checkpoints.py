@@ -103,9 +103,17 @@ class Checkpoints:
     """
     template = jax.device_get(template)
     try:
-      return self._checkpointer.load(step, template)
+      tree = self._checkpointer.load(step, template)
+      # Orbax itself does not compare the shapes of NumPy arrays.
+      jax.tree.map(_same_shape, tree, template)
     except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
       raise UserError(
         f"{self._path}/{step} does not hold the model of this config: pass "
         "the config it was trained with, or another --workdir."
       ) from error
+    return tree
+
+
+def _same_shape(x, y):
+  if x.shape != y.shape:
+    raise ValueError(f"the shape is {x.shape}, not {y.shape}")

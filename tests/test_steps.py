@@ -452,7 +452,7 @@ def gradients_of(term, **options):
       images,
     )[term]
 
-  return jax.device_get(jax.grad(loss)(matrices()))
+  return jax.device_get(jax.jit(jax.grad(loss))(matrices()))
 
 
 def test_no_gradient_through_the_first_swap():
@@ -552,7 +552,7 @@ def test_equivariance_without_gradient_through_hard_flow():
         images,
       )["equiv"]
 
-    encode = jax.grad(loss)(matrices())["encode"][0]
+    encode = jax.jit(jax.grad(loss))(matrices())["encode"][0]
     # The columns of f' (here: of a) and of the maps.
     return split(np.asarray(encode))
 

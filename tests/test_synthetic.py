@@ -255,9 +255,9 @@ def test_pictures_are_finite_and_in_range():
 
 
 def test_pose_varies_enough_and_stays_in_the_frame():
-  """The mean shape misses by 38 to 50 %; all landmarks are in the frame."""
+  """The mean shape misses by 33 to 40 %; all landmarks are in the frame."""
   points = np.asarray(jax.vmap(landmarks)(poses(4000)))
-  assert 38 < error_percent(points.mean(0), points) < 50
+  assert 33 < error_percent(points.mean(0), points) < 40
   assert np.abs(points).max() < 0.95
 
 

@@ -1,0 +1,180 @@
+"""Tests of the configurations and of what is refused in them."""
+
+import itertools
+import json
+import math
+
+import ml_collections
+import pytest
+
+from c3_jax import build
+from c3_jax.errors import UserError
+from configs import common, folder, synthetic
+
+VARIANTS = [
+  (synthetic, ""),
+  (synthetic, "test"),
+  (folder, ""),
+  (folder, "cpu"),
+  (folder, "test"),
+]
+IDS = [f"{module.__name__}:{name}" for module, name in VARIANTS]
+CELLS = list(itertools.product((0, 1), (0, 1)))
+
+
+def flat(config):
+  """dict "a.b.c" -> value of a config."""
+  result = {}
+  for key, value in config.items():
+    if isinstance(value, ml_collections.ConfigDict):
+      result |= {f"{key}.{k}": v for k, v in flat(value).items()}
+    else:
+      result[key] = value
+  return result
+
+
+@pytest.mark.parametrize(("module", "name"), VARIANTS, ids=IDS)
+def test_every_configuration_has_every_key(module, name):
+  """A config has the keys of the paper's, all locked, and survives JSON."""
+  config = module.get_config(name)
+  assert config.is_locked
+  with pytest.raises(AttributeError):
+    config.data.imagesize = 3
+  paper = flat(common.base(k=10, cycle=1, flow=1))
+  assert flat(config).keys() == paper.keys()
+  for key, value in flat(config).items():
+    # Flags are parsed by the type of the default.
+    assert type(value) is type(paper[key]), key
+  again = ml_collections.ConfigDict(json.loads(config.to_json()))
+  assert again.to_json() == config.to_json()
+
+
+@pytest.mark.parametrize(("module", "name"), VARIANTS, ids=IDS)
+def test_networks_and_stages_of_every_configuration(module, name):
+  """Shapes fit, and the stages are pairs, flow and cycle, laid end to end."""
+  config = module.get_config(name)
+  build.validate(config)
+  stages = build.stages(config, 5000)
+  build.check_shapes(config, build.setup(config), stages)
+  assert [stage.name for stage in stages] == ["pairs", "flow", "cycle"]
+  assert stages[0].start == 0
+  for before, after in itertools.pairwise(stages):
+    assert before.steps > 0
+    assert after.start == before.end
+  assert set(stages[0].train) & set(stages[1].train) == set()
+  assert stages[0].train == stages[2].train
+
+
+@pytest.mark.parametrize("module", [synthetic, folder])
+def test_a_test_run_has_several_checkpoints_a_stage(module):
+  """`:test` is short, and yet saves in the middle of each stage."""
+  config = module.get_config("test")
+  for stage in build.stages(config, 60):
+    assert 2 * config.checkpoint_every <= stage.steps <= 20
+  assert config.checkpoint_every % config.log_every == 0
+
+
+def test_schedule_of_the_paper():
+  """20, 5 and 200 epochs at 5e-4, divided by ten at epochs 100 and 150."""
+  n = 5001
+  pairs, flow, cycle = build.stages(folder.get_config(), n)
+  lengths = [math.ceil(epochs * n / 200) for epochs in (20, 5, 200)]
+  assert [stage.steps for stage in (pairs, flow, cycle)] == lengths
+  for epoch, rate in ((0, 5e-4), (99, 5e-4), (101, 5e-5), (151, 5e-6)):
+    assert cycle.rate(round(epoch * n / 200)) == pytest.approx(rate)
+  assert pairs.rate(pairs.steps - 1) == pytest.approx(5e-4)
+
+
+@pytest.mark.parametrize("module", [synthetic, folder])
+@pytest.mark.parametrize("cell", CELLS)
+def test_cells_of_table_2_differ_in_the_last_stage_alone(module, cell):
+  """A cell is a set of weights of the last stage, and nothing else."""
+  with_cycle, with_flow = cell
+  config = flat(module.get_config(f"cycle={with_cycle},flow={with_flow}"))
+  prefix = "stages.cycle.weights."
+  weights = {
+    key.removeprefix(prefix)
+    for key, value in config.items()
+    if key.startswith(prefix) and value
+  }
+  expected = {"cycle", "inv"} if with_cycle else {"pairs"}
+  assert weights == expected | ({"equiv"} if with_flow else set())
+  for key, value in flat(module.get_config()).items():
+    assert config[key] == value or key.startswith(prefix)
+
+
+def test_arguments_are_read_in_any_order():
+  """Names and key=value pairs come in any order, each key once or more."""
+  parse = common.parse
+  assert parse("", k=10) == (set(), {"k": 10})
+  assert parse("k=5,test", variants=("test", "cpu"), k=10, flow=1) == (
+    {"test"},
+    {"k": 5, "flow": 1},
+  )
+  assert parse("flow=0,,k=7", k=10, flow=1)[1] == {"k": 7, "flow": 0}
+  assert synthetic.get_config("k=7,test").model.k == 7
+
+
+@pytest.mark.parametrize(
+  "argument", ["tset", "k", "k=", "k=x", "k=-1", "k=1.5", "test=1", "cycle=2"]
+)
+@pytest.mark.parametrize("module", [synthetic, folder])
+def test_wrong_arguments_are_named(module, argument):
+  """The message names what is wrong and lists what there is."""
+  with pytest.raises(ValueError, match="is not one of .*k=N") as error:
+    module.get_config(f"test,{argument}")
+  assert repr(argument) in str(error.value)
+
+
+@pytest.mark.parametrize(
+  ("changes", "named"),
+  [
+    # Four devices, and a pair must not be torn apart.
+    ({"batch_size": 12}, "config.batch_size=12"),
+    ({"batch_size": 0}, "config.batch_size=0"),
+    (
+      {"batch_size": 8, "objective.natural_positives": True},
+      "config.batch_size=8",
+    ),
+    ({"data.load_size": 15}, "config.data.load_size=15"),
+    ({"data.load_size": 19}, "config.data.load_size=19"),
+    ({"log_every": 0}, "config.log_every=0"),
+    ({"checkpoint_every": 0}, "config.checkpoint_every=0"),
+    ({"eval.batch_size": 0}, "config.eval.batch_size=0"),
+    ({"model.k": 0}, "config.model.k=0"),
+    ({"stages.flow.weights.flow": 0.0}, "config.stages.flow.weights"),
+    ({"stages.pairs.weights.inv": 1.0}, "config.stages.pairs.weights.inv"),
+    ({"stages.flow.weights.equiv": 1.0}, "config.stages.flow.weights.equiv"),
+    (
+      {f"stages.{name}.steps": 0 for name in ("pairs", "flow", "cycle")},
+      "config.stages",
+    ),
+    ({"data.name": "celebrities"}, "celebrities"),
+    ({"data.name": "folder"}, "config.data.root"),
+    ({"data.image_size": 18, "data.load_size": 22}, "18"),
+    ({"stages.pairs.train": ("backbones",)}, "backbones"),
+    ({"perceptual.arch": "vgg17"}, "vgg17"),
+    ({"perceptual.taps": ("input", "conv9_9")}, "conv9_9"),
+    ({"perceptual.weights": "imagenet"}, "config.perceptual.weights"),
+    ({"model.backbone.stem": "large"}, "large"),
+    ({"model.decoder.norm": "layer"}, "layer"),
+  ],
+)
+def test_what_cannot_work_is_refused(changes, named):
+  """Values that would fail later raise a line that names them."""
+  config = synthetic.get_config("test").unlock()
+  for key, value in changes.items():
+    *path, last = key.split(".")
+    part = config
+    for name in path:
+      part = part[name]
+    part[last] = value
+  config.data.update({"n_train": 2, "n_fit": 2, "n_test": 2})
+  with pytest.raises(UserError) as error:
+    build.validate(config)
+    if config.data.name != "synthetic":
+      build.load_splits(config)
+    stages = build.stages(config, 64)
+    build.check_shapes(config, build.setup(config), stages)
+  assert named in str(error.value)
+  assert "\n" not in str(error.value)

@@ -1,0 +1,344 @@
+"""Tests of the loop: whole runs of the test configuration, and their ends."""
+
+import json
+import os
+import shutil
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from c3_jax import augment, build, metrics, parallel, train
+from c3_jax.checkpoints import Checkpoints
+from c3_jax.errors import UserError
+from configs import synthetic
+
+TERMS = {
+  "pairs": {"pairs"},
+  "flow": {"flow"},
+  "cycle": {"cycle", "inv", "equiv"},
+}
+END = 30  # Three stages of ten steps.
+SAVED = [4, 8, 10, 12, 16, 20, 24, 28, 30]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_quickly():
+  """XLA without optimisation: compiling is most of the work here."""
+  name = "jax_disable_most_optimizations"
+  before = jax.config.values[name]
+  jax.config.update(name, True)
+  yield
+  jax.config.update(name, before)
+
+
+def get_config(**changes):
+  """The test configuration with dotted keys changed, __ for a dot."""
+  config = synthetic.get_config("test").unlock()
+  config.update_from_flattened_dict(
+    {key.replace("__", "."): value for key, value in changes.items()}
+  )
+  return config
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+  """(workdir, report) of an undisturbed run."""
+  workdir = tmp_path_factory.mktemp("straight") / "a" / "b"
+  report = train.train_and_evaluate(get_config(), workdir)
+  return workdir, report
+
+
+@pytest.fixture
+def copy(straight, tmp_path):
+  """A copy of the undisturbed run's workdir."""
+  return shutil.copytree(straight[0], tmp_path / "copy")
+
+
+def records(workdir):
+  """Lines of metrics.jsonl, without what depends on the clock."""
+  lines = (workdir / "metrics.jsonl").read_text().splitlines()
+  rows = [json.loads(line) for line in lines]
+  for row in rows:
+    del row["images_per_second"]
+  return rows
+
+
+def kept(workdir):
+  """Steps of the checkpoints."""
+  return sorted(int(p.name) for p in (workdir / "checkpoints").iterdir())
+
+
+def state_of(workdir, step=None):
+  """(step, state) of a checkpoint, by default of the newest."""
+  config = get_config()
+  setup = build.setup(config)
+  with Checkpoints(workdir) as checkpoints:
+    step = checkpoints.latest if step is None else step
+    return step, train.restore(
+      config, setup.model, build.stages(config, 64), checkpoints, step
+    )
+
+
+def assert_same_run(a, b):
+  """Two workdirs agree bit by bit in metrics, checkpoints and last state."""
+  assert records(a) == records(b)
+  assert kept(a) == kept(b)
+  jax.tree.map(np.testing.assert_array_equal, state_of(a), state_of(b))
+
+
+def test_metrics_of_a_run(straight):
+  """Each logged step has one line with the terms of its stage, all finite."""
+  rows = records(straight[0])
+  # Every second step, every checkpoint, and the first step of a stage.
+  expected = sorted({*range(2, END + 1, 2), *SAVED, 1, 11, 21})
+  assert [row["step"] for row in rows] == expected
+  taps = {f"raw_{tap}" for tap in get_config().perceptual.taps}
+  for row in rows:
+    stage = ("pairs", "flow", "cycle")[(row["step"] - 1) // 10]
+    assert row["stage"] == stage
+    names = TERMS[stage] | {"loss", "gradient_norm", "learning_rate"}
+    names |= taps if stage != "flow" else set()
+    names |= {"held_out_error"} if row["step"] in SAVED else set()
+    assert row.keys() == names | {"step", "stage"}
+    assert all(np.isfinite(row[name]) for name in names)
+  raw = (straight[0] / "metrics.jsonl").read_text().splitlines()
+  speed = [json.loads(line)["images_per_second"] for line in raw]
+  # The first reading of a stage would only time its compilation.
+  assert [s > 0 for s in speed] == [row["step"] % 10 != 1 for row in rows]
+
+
+def test_newest_and_best_checkpoints_are_kept(straight):
+  """Left are the last two and the best of the last stage, which is reported."""
+  workdir, report = straight
+  errors = {
+    row["step"]: row["held_out_error"]
+    for row in records(workdir)
+    if row["stage"] == "cycle" and row["step"] in SAVED
+  }
+  best = min(errors, key=errors.get)
+  assert kept(workdir) == sorted({28, 30, best})
+  assert report["step"] == best
+
+
+def test_report_can_be_computed_from_the_checkpoint(straight):
+  """The errors follow from the best checkpoint and the regressors on file."""
+  workdir, report = straight
+  assert json.loads((workdir / "eval" / "synthetic.json").read_text()) == report
+  assert (report["dataset"], report["k"]) == ("synthetic", 10)
+  assert (report["n_train"], report["n_test"]) == (60, 20)
+  config = get_config()
+  splits = build.load_splits(config)
+  model, _ = build.networks(config)
+  _, state = state_of(workdir, report["step"])
+  images = augment.centre_crop(splits.test.images, 16) / np.float32(255)
+  encode = jax.jit(lambda v, x: model.apply(v, x, method="encode").pose.points)
+  variables = {"params": state.params, "batch_stats": state.batch_stats}
+  found = np.asarray(encode(variables, jnp.asarray(images)), np.float64)
+  points = 8 * (splits.test.points.astype(np.float64) + 1)
+  eyes = np.linalg.norm(points[:, 0] - points[:, 1], axis=-1)
+
+  def error(estimate):
+    distance = np.linalg.norm(estimate - points, axis=-1)
+    return 100 * np.mean(distance / eyes[:, None])
+
+  assert report["error"].keys() == {"no_intercept", "intercept"}
+  for convention, value in report["error"].items():
+    regressor = report["regressor"][convention]
+    weights, bias = np.array(regressor["weights"]), np.array(regressor["bias"])
+    estimate = 8 * (found.reshape(20, 20) + 1) @ weights + bias
+    np.testing.assert_allclose(
+      error(estimate.reshape(20, 5, 2)), value, rtol=1e-3
+    )
+  mean_shape = 8 * (splits.fit.points.mean(0, dtype=np.float64) + 1)
+  baseline = report["baseline"]
+  assert baseline.keys() == {"mean_shape", "untrained"}
+  np.testing.assert_allclose(error(mean_shape), baseline["mean_shape"])
+  assert np.isfinite(baseline["untrained"])
+
+
+def test_files_of_a_run(straight):
+  """Config, figures and events are there, and nothing half-written."""
+  workdir, _ = straight
+  assert json.loads((workdir / "config.json").read_text()) == json.loads(
+    get_config().to_json()
+  )
+  names = {path.stem for path in (workdir / "figures").glob("*.png")}
+  assert names == {"landmarks", "swaps", "template", "transfer", "curves"}
+  for path in (workdir / "figures").iterdir():
+    with Image.open(path) as picture:
+      assert min(picture.size) > 100
+      assert np.ptp(np.asarray(picture.convert("L"))) > 100
+  assert len(list(workdir.glob("events.out.tfevents.*"))) == 1
+  assert not list(workdir.rglob("*.part"))
+
+
+def interrupt(monkeypatch, step, act):
+  """Calls `act` when the batch of a step is about to be trained on."""
+  batches, shard = [], parallel.shard
+
+  def counting(batch, **options):
+    if batch.keys() == {"image"} and len(batch["image"]) == 8:
+      batches.append(None)
+      if len(batches) == step:
+        act()
+    return shard(batch, **options)
+
+  monkeypatch.setattr(parallel, "shard", counting)
+
+
+# In the middle of a line of the log; at a checkpoint; at the end of a stage.
+@pytest.mark.parametrize("step", [7, 16, 20])
+def test_interrupted_run_goes_on_as_if_nothing_was(
+  straight, tmp_path, monkeypatch, step
+):
+  """SIGTERM saves the step at hand; the next start ends bit by bit the same."""
+  handlers = [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)]
+  with monkeypatch.context() as patch:
+    interrupt(patch, step, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert train.train_and_evaluate(get_config(), tmp_path) is None
+  assert kept(tmp_path)[-1] == step
+  assert not (tmp_path / "eval").exists()
+  assert handlers == [
+    signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)
+  ]
+  train.train_and_evaluate(get_config(), tmp_path, mode="train")
+  assert_same_run(tmp_path, straight[0])
+
+
+def test_killed_run_goes_on_from_its_last_checkpoint(
+  straight, tmp_path, monkeypatch
+):
+  """What was logged after the checkpoint is done again, with one line each."""
+
+  def die():
+    raise MemoryError("as good as SIGKILL: nothing is saved")
+
+  with monkeypatch.context() as patch:
+    interrupt(patch, 15, die)
+    with pytest.raises(MemoryError):
+      train.train_and_evaluate(get_config(), tmp_path)
+  assert kept(tmp_path)[-1] == 12
+  assert records(tmp_path)[-1]["step"] == 14
+  with open(tmp_path / "metrics.jsonl", "a") as file:
+    file.write('{"step": 14, "st')
+  train.train_and_evaluate(get_config(), tmp_path, mode="train")
+  assert_same_run(tmp_path, straight[0])
+
+
+def test_diverging_run_names_term_and_step(straight, tmp_path, monkeypatch):
+  """NaN stops the run; the last good checkpoint is named, loads and goes on."""
+  pmap_step = parallel.pmap_step
+
+  def poisoned(step):
+    mapped = pmap_step(step)
+
+    def run(state, frozen, batch):
+      state, values = mapped(state, frozen, batch)
+      if int(state.step) == 6:
+        params = jax.tree.map(lambda x: x * np.nan, state.params)
+        state = state.replace(params=params)
+      return state, values
+
+    return run
+
+  with monkeypatch.context() as patch:
+    patch.setattr(parallel, "pmap_step", poisoned)
+    with pytest.raises(metrics.Diverged) as error:
+      train.train_and_evaluate(get_config(), tmp_path)
+  assert str(error.value).startswith(
+    "pairs became nan at step 7 of stage pairs"
+  )
+  assert "step 4" in str(error.value)
+  assert kept(tmp_path) == [4]
+  assert records(tmp_path)[-1]["step"] == 6
+  step, state = state_of(tmp_path)
+  assert step == 4
+  assert all(np.isfinite(x).all() for x in jax.tree.leaves(state))
+  train.train_and_evaluate(get_config(), tmp_path, mode="train")
+  assert_same_run(tmp_path, straight[0])
+
+
+def test_divergence_before_any_checkpoint_says_so(tmp_path, monkeypatch):
+  """A rate that blows up at once leaves no checkpoint to name."""
+  setup = build.setup
+
+  def poisoned(config):
+    raise metrics.Diverged("loss became inf at step 1")
+
+  monkeypatch.setattr(metrics, "average", lambda *_: poisoned(setup))
+  with pytest.raises(metrics.Diverged, match="stage pairs; .*no checkpoint"):
+    train.train_and_evaluate(get_config(), tmp_path)
+
+
+def test_finished_run_is_evaluated_again_and_not_trained(straight, copy):
+  """Starting a finished run draws and measures again, and changes nothing."""
+  shutil.rmtree(copy / "figures")
+  (copy / "eval" / "synthetic.json").unlink()
+  assert train.train_and_evaluate(get_config(), copy) == straight[1]
+  assert_same_run(copy, straight[0])
+  assert len(list(copy.glob("events.out.tfevents.*"))) == 1
+  assert len(list((copy / "figures").iterdir())) == 5
+  written = json.loads((copy / "eval" / "synthetic.json").read_text())
+  assert written == straight[1]
+
+
+def test_without_annotations_there_are_figures_only(copy, monkeypatch):
+  """A dataset without points gives no report, but shows what was learned."""
+  load_splits = build.load_splits
+  monkeypatch.setattr(
+    build,
+    "load_splits",
+    lambda config: build.Splits(load_splits(config).train, None, None),
+  )
+  shutil.rmtree(copy / "figures")
+  shutil.rmtree(copy / "eval")
+  assert train.train_and_evaluate(get_config(), copy, mode="eval") is None
+  assert not (copy / "eval").exists()
+  assert (copy / "figures" / "landmarks.png").exists()
+
+
+@pytest.mark.parametrize(
+  ("key", "value"),
+  [
+    ("batch_size", 16),
+    ("seed", 1),
+    ("model.k", 7),
+    ("stages.pairs.learning_rate", 0.5),
+    ("data.n_train", 32),
+    ("optimizer.weight_decay", 0.5),
+  ],
+)
+def test_another_config_is_refused(straight, key, value):
+  """The key that differs is named, with both values; the run stays as it is."""
+  workdir, _ = straight
+  before = (workdir / "config.json").read_bytes()
+  config = get_config(**{key.replace(".", "__"): value})
+  with pytest.raises(UserError, match=f"config.{key}=.*not {value}"):
+    train.train_and_evaluate(config, workdir)
+  assert (workdir / "config.json").read_bytes() == before
+
+
+def test_how_a_run_is_watched_may_change(straight, copy):
+  """Evaluation and logging may differ between a run and its continuation."""
+  config = get_config(log_every=7, checkpoint_every=9, eval__batch_size=3)
+  report = train.train_and_evaluate(config, copy, mode="eval")
+  assert report["step"] == straight[1]["step"]
+  np.testing.assert_allclose(
+    report["error"]["intercept"], straight[1]["error"]["intercept"], rtol=1e-3
+  )
+
+
+def test_nothing_to_evaluate(tmp_path):
+  """Without a checkpoint, mode eval is a mistake, and makes no folder."""
+  with pytest.raises(UserError, match="work has no checkpoints"):
+    train.train_and_evaluate(get_config(), tmp_path / "work", mode="eval")
+  assert not (tmp_path / "work").exists()
+  # As a run leaves it that was stopped before its first checkpoint.
+  (tmp_path / "work" / "checkpoints").mkdir(parents=True)
+  with pytest.raises(UserError, match="work has no checkpoints"):
+    train.train_and_evaluate(get_config(), tmp_path / "work", mode="eval")
+  assert not (tmp_path / "work" / "eval").exists()

@@ -190,95 +190,101 @@ def interrupt(monkeypatch, step, act):
   monkeypatch.setattr(parallel, "shard", counting)
 
 
-# In the middle of a line of the log; at a checkpoint; at the end of a stage.
-@pytest.mark.parametrize("step", [7, 16, 20])
-def test_interrupted_run_goes_on_as_if_nothing_was(
-  straight, tmp_path, monkeypatch, step
-):
-  """SIGTERM saves the step at hand; the next start ends bit by bit the same."""
-  handlers = [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)]
-  with monkeypatch.context() as patch:
-    interrupt(patch, step, lambda: os.kill(os.getpid(), signal.SIGTERM))
-    assert train.train_and_evaluate(get_config(), tmp_path) is None
-  assert kept(tmp_path)[-1] == step
-  assert not (tmp_path / "eval").exists()
-  assert handlers == [
-    signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)
-  ]
-  train.train_and_evaluate(get_config(), tmp_path, mode="train")
-  assert_same_run(tmp_path, straight[0])
-
-
-def test_killed_run_goes_on_from_its_last_checkpoint(
-  straight, tmp_path, monkeypatch
-):
-  """What was logged after the checkpoint is done again, with one line each."""
-
-  def die():
-    raise MemoryError("as good as SIGKILL: nothing is saved")
-
-  with monkeypatch.context() as patch:
-    interrupt(patch, 15, die)
-    with pytest.raises(MemoryError):
-      train.train_and_evaluate(get_config(), tmp_path)
-  assert kept(tmp_path)[-1] == 12
-  assert records(tmp_path)[-1]["step"] == 14
-  with open(tmp_path / "metrics.jsonl", "a") as file:
-    file.write('{"step": 14, "st')
-  train.train_and_evaluate(get_config(), tmp_path, mode="train")
-  assert_same_run(tmp_path, straight[0])
-
-
-def test_diverging_run_names_term_and_step(straight, tmp_path, monkeypatch):
-  """NaN stops the run; the last good checkpoint is named, loads and goes on."""
+def poisoned(step):
+  """A `pmap_step` whose parameters are NaN after the given step."""
   pmap_step = parallel.pmap_step
 
-  def poisoned(step):
-    mapped = pmap_step(step)
+  def poison(function):
+    mapped = pmap_step(function)
 
     def run(state, frozen, batch):
       state, values = mapped(state, frozen, batch)
-      if int(state.step) == 6:
+      if int(state.step) == step:
         params = jax.tree.map(lambda x: x * np.nan, state.params)
         state = state.replace(params=params)
       return state, values
 
     return run
 
+  return poison
+
+
+def test_unlucky_run_ends_as_if_nothing_had_been(
+  straight, tmp_path, monkeypatch
+):
+  """Interrupted, killed and poisoned, a run ends bit by bit the same."""
+
+  def start():
+    return train.train_and_evaluate(get_config(), tmp_path)
+
+  def terminate():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+  def die():
+    raise MemoryError("as good as SIGKILL: nothing is saved")
+
+  signals = (signal.SIGTERM, signal.SIGINT)
+  handlers = [signal.getsignal(number) for number in signals]
+  # SIGTERM between two lines of the log: the step at hand is saved.
   with monkeypatch.context() as patch:
-    patch.setattr(parallel, "pmap_step", poisoned)
+    interrupt(patch, 7, terminate)
+    assert start() is None
+  assert kept(tmp_path) == [4, 7]
+  assert [signal.getsignal(number) for number in signals] == handlers
+
+  # Killed at step 15: steps 13 and 14 are lost, and half a line is left.
+  with monkeypatch.context() as patch:
+    interrupt(patch, 15 - 7, die)
+    with pytest.raises(MemoryError):
+      start()
+  assert kept(tmp_path) == [10, 12]
+  assert records(tmp_path)[-1]["step"] == 14
+  with open(tmp_path / "metrics.jsonl", "a") as file:
+    file.write('{"step": 14, "st')
+
+  # SIGTERM at the end of a stage, and again at a checkpoint.
+  for before, step in ((12, 20), (20, 24)):
+    with monkeypatch.context() as patch:
+      interrupt(patch, step - before, terminate)
+      assert start() is None
+    assert kept(tmp_path)[-1] == step
+
+  # NaN: term, step and stage are named, and what is left loads.
+  with monkeypatch.context() as patch:
+    patch.setattr(parallel, "pmap_step", poisoned(26))
     with pytest.raises(metrics.Diverged) as error:
-      train.train_and_evaluate(get_config(), tmp_path)
-  assert str(error.value).startswith(
-    "pairs became nan at step 7 of stage pairs"
+      start()
+  words = str(error.value)
+  assert words.startswith("cycle became nan at step 27 of stage cycle")
+  assert "step 24" in words
+  assert kept(tmp_path)[-1] == 24
+  assert records(tmp_path)[-1]["step"] == 26
+  assert all(
+    np.isfinite(x).all() for x in jax.tree.leaves(state_of(tmp_path)[1])
   )
-  assert "step 4" in str(error.value)
-  assert kept(tmp_path) == [4]
-  assert records(tmp_path)[-1]["step"] == 6
-  step, state = state_of(tmp_path)
-  assert step == 4
-  assert all(np.isfinite(x).all() for x in jax.tree.leaves(state))
+  assert not (tmp_path / "eval").exists()
+
   train.train_and_evaluate(get_config(), tmp_path, mode="train")
+  assert not (tmp_path / "eval").exists()
   assert_same_run(tmp_path, straight[0])
 
 
 def test_divergence_before_any_checkpoint_says_so(tmp_path, monkeypatch):
-  """A rate that blows up at once leaves no checkpoint to name."""
-  setup = build.setup
-
-  def poisoned(config):
-    raise metrics.Diverged("loss became inf at step 1")
-
-  monkeypatch.setattr(metrics, "average", lambda *_: poisoned(setup))
+  """Parameters that blow up at once leave no checkpoint to name."""
+  monkeypatch.setattr(parallel, "pmap_step", poisoned(1))
   with pytest.raises(metrics.Diverged, match="stage pairs; .*no checkpoint"):
     train.train_and_evaluate(get_config(), tmp_path)
 
 
 def test_finished_run_is_evaluated_again_and_not_trained(straight, copy):
-  """Starting a finished run draws and measures again, and changes nothing."""
+  """Starting a finished run draws and measures again, and changes nothing.
+
+  How it is watched may change.
+  """
   shutil.rmtree(copy / "figures")
   (copy / "eval" / "synthetic.json").unlink()
-  assert train.train_and_evaluate(get_config(), copy) == straight[1]
+  config = get_config(log_every=7, checkpoint_every=9)
+  assert train.train_and_evaluate(config, copy) == straight[1]
   assert_same_run(copy, straight[0])
   assert len(list(copy.glob("events.out.tfevents.*"))) == 1
   assert len(list((copy / "figures").iterdir())) == 5
@@ -320,16 +326,6 @@ def test_another_config_is_refused(straight, key, value):
   with pytest.raises(UserError, match=f"config.{key}=.*not {value}"):
     train.train_and_evaluate(config, workdir)
   assert (workdir / "config.json").read_bytes() == before
-
-
-def test_how_a_run_is_watched_may_change(straight, copy):
-  """Evaluation and logging may differ between a run and its continuation."""
-  config = get_config(log_every=7, checkpoint_every=9, eval__batch_size=3)
-  report = train.train_and_evaluate(config, copy, mode="eval")
-  assert report["step"] == straight[1]["step"]
-  np.testing.assert_allclose(
-    report["error"]["intercept"], straight[1]["error"]["intercept"], rtol=1e-3
-  )
 
 
 def test_nothing_to_evaluate(tmp_path):

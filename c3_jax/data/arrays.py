@@ -1,6 +1,6 @@
 """Pictures in memory, and the frame their points live in. No TensorFlow.
 
-A picture is loaded as the largest central square of its file, scaled to
+A crop rule says which box of a file is loaded; it is scaled to load_size x
 load_size pixels. The network sees the central image_size pixels of that, the
 model frame; points are (x, y) in [-1, 1] of the model frame, so that the
 loaded picture spans [-m, m], m = load_size / image_size.
@@ -15,8 +15,33 @@ import numpy as np
 from c3_jax.data import order
 from c3_jax.errors import UserError
 
+CROPS = ("square", "imm", "dve")
 
-def points_to_frame(pixels, file_size, image_size, load_size):
+
+def crop_box(crop, width, height):
+  """The box of a file that is loaded.
+
+  Args:
+    crop: "square", the largest central square; "imm", everything, whose sides
+      are then scaled to one length (IMM, AFLW, NC-Net); "dve", DVE's square of
+      an aligned CelebA picture, which is as wide as the file and begins 30
+      rows of 218 below its top.
+    width, height: of the file; numbers, arrays or tensors of floats.
+
+  Returns:
+    (left, top, width, height) in pixels from the outer corner of the file.
+  """
+  if crop == "square":
+    short = (width + height - abs(width - height)) / 2
+    return (width - short) / 2, (height - short) / 2, short, short
+  if crop == "imm":
+    return 0 * width, 0 * height, width, height
+  if crop == "dve":
+    return 0 * width, 30 / 218 * height, width, width
+  raise UserError(f"config.data.crop is {crop!r}: use one of {CROPS}.")
+
+
+def points_to_frame(pixels, file_size, image_size, load_size, crop="square"):
   """Maps pixels of a file to coordinates of the model frame.
 
   Args:
@@ -24,21 +49,30 @@ def points_to_frame(pixels, file_size, image_size, load_size):
     file_size: (width, height) of the file, or a [..., 2] array of them.
     image_size: side of the model frame in pixels.
     load_size: side of the loaded picture in pixels.
+    crop: rule of `crop_box`.
 
   Returns:
     [..., P, 2] array of (x, y) in [-1, 1] of the model frame; points near the
     border of the file lie outside [-1, 1].
   """
-  size = np.asarray(file_size)[..., None, :]
-  short = size.min(-1, keepdims=True)
-  return (2 * np.asarray(pixels) + 1 - size) / short * (load_size / image_size)
+  corner, extent = _corner_and_extent(crop, file_size)
+  inside = (2 * (np.asarray(pixels) - corner) + 1) / extent - 1
+  return inside * (load_size / image_size)
 
 
-def points_to_file(points, file_size, image_size, load_size):
+def points_to_file(points, file_size, image_size, load_size, crop="square"):
   """Inverse of `points_to_frame`: model frame [..., P, 2] to file pixels."""
-  size = np.asarray(file_size)[..., None, :]
-  short = size.min(-1, keepdims=True)
-  return (np.asarray(points) * (image_size / load_size) * short + size - 1) / 2
+  corner, extent = _corner_and_extent(crop, file_size)
+  inside = np.asarray(points) * (image_size / load_size)
+  return ((inside + 1) * extent - 1) / 2 + corner
+
+
+def _corner_and_extent(crop, file_size):
+  """Arrays [..., 1, 2] of (x, y) that go with points [..., P, 2]."""
+  size = np.asarray(file_size, np.float64)
+  left, top, width, height = crop_box(crop, size[..., 0], size[..., 1])
+  corner = np.stack([left, top], -1)[..., None, :]
+  return corner, np.stack([width, height], -1)[..., None, :]
 
 
 class ArrayDataset:

@@ -16,6 +16,7 @@ from c3_jax.data import order
 from c3_jax.errors import UserError
 
 CROPS = ("square", "imm", "dve")
+_MEND = "write it with python -m c3_jax.pack."
 
 
 def crop_box(crop, width, height):
@@ -154,9 +155,6 @@ class ArrayDataset:
     Raises:
       UserError: if the folder of the file does not exist.
     """
-    path = pathlib.Path(path)
-    if not path.parent.is_dir():
-      raise UserError(f"{path.parent} is not a folder; make it first.")
     arrays = {
       "images": self.images,
       "names": np.array(self.names, np.str_),
@@ -164,13 +162,7 @@ class ArrayDataset:
     }
     if self.points is not None:
       arrays["points"] = self.points
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-      with open(part, "wb") as f:  # Given a name, savez would append ".npz".
-        np.savez(f, **arrays)
-      os.replace(part, path)
-    finally:
-      part.unlink(missing_ok=True)
+    write_npz(path, arrays)
 
   @classmethod
   def load(cls, path, *, image_size=None):
@@ -184,23 +176,73 @@ class ArrayDataset:
     Raises:
       UserError: if there is no such file, or it is not one of `save`.
     """
-    mend = "write it with ArrayDataset.save."
+    names = ("images", "names", "image_size")
+    arrays = read_npz(path, names, optional=("points",))
+    packed_size = int(arrays["image_size"])
+    image_size = image_size or packed_size
+    points = arrays["points"]
+    if points is not None:
+      points = points * np.float32(packed_size / image_size)
     try:
-      with open(path, "rb") as f, np.load(f, allow_pickle=False) as arrays:
-        images, points = arrays["images"], arrays.get("points")
-        names, packed_size = arrays["names"], int(arrays["image_size"])
-      image_size = image_size or packed_size
-      if points is not None:
-        points = points * np.float32(packed_size / image_size)
-      return cls(images, points, names.tolist(), image_size=image_size)
-    except FileNotFoundError as error:
-      raise UserError(f"{path} does not exist; {mend}") from error
-    except (
-      EOFError,
-      KeyError,
-      OSError,
-      TypeError,  # A bare .npy: np.load gives an array, not an archive.
-      ValueError,
-      zipfile.BadZipFile,
-    ) as error:
-      raise UserError(f"{path} is not a packed dataset; {mend}") from error
+      return cls(
+        arrays["images"],
+        points,
+        arrays["names"].tolist(),
+        image_size=image_size,
+      )
+    except ValueError as error:
+      raise UserError(f"{path} is not a packed dataset; {_MEND}") from error
+
+
+def write_npz(path, arrays):
+  """Writes dict name -> array to one .npz file: whole, or not at all.
+
+  Raises:
+    UserError: if the folder of the file does not exist.
+  """
+  path = pathlib.Path(path)
+  if not path.parent.is_dir():
+    raise UserError(f"{path.parent} is not a folder; make it first.")
+  part = path.with_name(f".{path.name}.{os.getpid()}.part")
+  try:
+    with open(part, "wb") as f:  # Given a name, savez would append ".npz".
+      np.savez(f, **arrays)
+    os.replace(part, path)
+  finally:
+    part.unlink(missing_ok=True)
+
+
+def is_npz_with(path, name):
+  """Whether a file is an .npz archive that holds an array of that name."""
+  return zipfile.is_zipfile(path) and (
+    f"{name}.npy" in zipfile.ZipFile(path).namelist()
+  )
+
+
+def read_npz(path, names, optional=()):
+  """Reads a file of `write_npz`: dict name -> array.
+
+  Args:
+    path: .npz file.
+    names: of arrays that must be there.
+    optional: of arrays that may be; None stands for those that are not.
+
+  Raises:
+    UserError: if there is no such file, or an array of `names` is not in it.
+  """
+  try:
+    with open(path, "rb") as f, np.load(f, allow_pickle=False) as arrays:
+      found = {name: arrays[name] for name in names}
+      return found | {name: arrays.get(name) for name in optional}
+  except FileNotFoundError as error:
+    raise UserError(f"{path} does not exist; {_MEND}") from error
+  except (
+    AttributeError,
+    EOFError,
+    KeyError,
+    OSError,
+    TypeError,  # A bare .npy: np.load gives an array, not an archive.
+    ValueError,
+    zipfile.BadZipFile,
+  ) as error:
+    raise UserError(f"{path} is not a packed dataset; {_MEND}") from error

@@ -296,7 +296,7 @@ def scan(
     if time.monotonic() - logged > _LOG_SECONDS:
       logged = time.monotonic()
       logger.info("Decoded %d of %d images.", good[-1] + 1, n)
-  _check_broken([str(path) for path in paths], good)
+  check_broken(paths, good)
   logger.info("Decoded %d images in %.1f s.", n, time.monotonic() - start)
 
   names = paths if names is None else names
@@ -334,9 +334,9 @@ def _allocate(n, load_size):
   return np.empty(shape, np.uint8)
 
 
-def _check_broken(paths, good):
+def check_broken(paths, good):
   """Logs the files that are not among the indices `good`, or gives up."""
-  n = len(paths)
+  n, paths = len(paths), [str(path) for path in paths]
   broken = sorted(set(range(n)).difference(good))
   if not broken:
     return

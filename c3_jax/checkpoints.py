@@ -64,6 +64,11 @@ class Checkpoints:
     return -min(found)[1]
 
   @property
+  def steps(self):
+    """Steps of all checkpoints, in order."""
+    return sorted(each.step for each in self._checkpointer.checkpoints)
+
+  @property
   def pending(self):
     """What was `pending` when the newest checkpoint was saved; [] if none."""
     if self.latest is None:
@@ -88,12 +93,14 @@ class Checkpoints:
       custom_metadata={"pending": list(pending)},
     )
 
-  def restore(self, template, step):
+  def restore(self, template, step, *, partial=False):
     """Reads the checkpoint of a step into the shape of `template`.
 
     Args:
       template: tree of arrays; only shapes and dtypes matter.
       step: int.
+      partial: read the entries of `template` alone; the checkpoint may have
+        others, of which nothing is read.
 
     Returns:
       The tree, NumPy arrays.
@@ -102,8 +109,11 @@ class Checkpoints:
       UserError: no such checkpoint, or it holds another model.
     """
     template = jax.device_get(template)
+    context = ocp.Context()
+    context.pytree.loading.partial_load = partial
     try:
-      tree = self._checkpointer.load(step, template)
+      with context:
+        tree = self._checkpointer.load(step, template)
       # Orbax itself does not compare the shapes of NumPy arrays.
       jax.tree.map(_same_shape, tree, template)
     except (ValueError, KeyError, TypeError, FileNotFoundError) as error:

@@ -19,7 +19,7 @@ from c3_jax.models import flow
 from c3_jax.models.c3 import C3
 from c3_jax.models.vgg import VGG
 
-TERMS = ("pairs", "cycle", "inv", "equiv", "flow")
+TERMS = ("pairs", "warp", "cycle", "inv", "equiv", "flow")
 
 
 @flax.struct.dataclass
@@ -148,8 +148,11 @@ def correspondences(net, fi, fj, *, hard, temperature):
 
 
 def views_terms(setup, weights, net, perceptual, images, keys, colour_keys):
-  """Terms of synthetic pairs: L_pairs, L_equiv between the two views."""
-  target, source, mask = synthetic_views(setup, images, keys)
+  """Terms of synthetic pairs: L_pairs, and two ties between the two views.
+
+  L_equiv ties their landmarks by the flow, L_warp by the warp itself.
+  """
+  target, source, mask, source_warp = synthetic_views(setup, images, keys)
   n = len(images)
   posed = target
   if setup.augment["recolour"]:
@@ -157,9 +160,14 @@ def views_terms(setup, weights, net, perceptual, images, keys, colour_keys):
   f_flow, f = net("features", jnp.concatenate([posed, source]), train=True)
   appearance = net(lambda model, x: model.appearance(x, train=True), f[n:])
   terms = {}
-  if weights["equiv"] and not weights["cycle"]:
-    pose = net(lambda model, x: model.pose(x), f)
-    maps = pose.maps[:n]
+  tied = weights["equiv"] and not weights["cycle"]
+  # E_p sees the source view only where a term compares its landmarks.
+  seen = f if tied or weights["warp"] else f[:n]
+  pose = net(lambda model, x: model.pose(x), seen)
+  if weights["warp"]:
+    moved = jax.vmap(lambda warp, x: warp(x))(source_warp, pose.points[n:])
+    terms["warp"] = objectives.point_difference(pose.points[:n], moved)
+  if tied:
     t_ij, t_ji = correspondences(
       net,
       jax.lax.stop_gradient(f_flow[:n]),
@@ -170,9 +178,7 @@ def views_terms(setup, weights, net, perceptual, images, keys, colour_keys):
     terms["equiv"] = objectives.equivariance(
       pose.maps[:n], pose.maps[n:], t_ij, t_ji
     )
-  else:
-    maps = net(lambda model, x: model.pose(x), f[:n]).maps
-  output = net("decode", appearance, maps, train=True)
+  output = net("decode", appearance, pose.maps[:n], train=True)
   # Twice: a pair is (target, source) here, and Eq. 1 counts both images.
   terms["pairs"] = 2 * perceptual(target, output, mask)
   return terms
@@ -224,7 +230,7 @@ def flow_terms(setup, net, images, keys):
     f_flow, _ = net("features", natural_views(setup, images, keys))
     fi, fj = f_flow[0::2], f_flow[1::2]
   else:
-    target, source, _ = synthetic_views(setup, images, keys)
+    target, source, *_ = synthetic_views(setup, images, keys)
     f_flow, _ = net("features", jnp.concatenate([target, source]))
     fi, fj = jnp.split(f_flow, 2)
   c = net(
@@ -271,7 +277,7 @@ def loss_terms(setup, stage, params, state, frozen, images, keys):
 
 
 def synthetic_views(setup, images, keys):
-  """(target, source, mask) of `augment.warped_pairs` for loaded pictures."""
+  """What `augment.warped_pairs` makes of loaded pictures."""
   return augment.warped_pairs(
     keys,
     images,

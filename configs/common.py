@@ -52,7 +52,7 @@ def parse(argument, *, variants=(), **defaults):
 
 def terms(**given):
   """Weights of all terms; those not given are 0 and not computed."""
-  names = ("pairs", "cycle", "inv", "equiv", "flow")
+  names = ("pairs", "warp", "cycle", "inv", "equiv", "flow")
   return ConfigDict({name: float(given.get(name, 0)) for name in names})
 
 

@@ -123,6 +123,7 @@ def setup(config) -> steps.Setup:
     hard_flow=config.objective.hard_flow,
     flow_temperature=config.objective.flow_temperature,
     natural_positives=config.objective.natural_positives,
+    apart=config.objective.apart,
   )
 
 

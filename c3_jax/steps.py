@@ -19,7 +19,7 @@ from c3_jax.models import flow
 from c3_jax.models.c3 import C3
 from c3_jax.models.vgg import VGG
 
-TERMS = ("pairs", "warp", "cycle", "inv", "equiv", "flow")
+TERMS = ("pairs", "warp", "apart", "cycle", "inv", "equiv", "flow")
 
 
 @flax.struct.dataclass
@@ -85,6 +85,7 @@ class Setup:
     flow_temperature: divides C^ before the softmax of that expectation.
     natural_positives: the weak flow loss takes natural pairs as positives
       and their neighbours as negatives, not an image and its own view.
+    apart: distance in coordinates over which L_apart falls off.
   """
 
   model: C3
@@ -97,6 +98,7 @@ class Setup:
   hard_flow: bool = True
   flow_temperature: float = 0.02
   natural_positives: bool = False
+  apart: float = 0.15
 
 
 class Networks:
@@ -148,9 +150,11 @@ def correspondences(net, fi, fj, *, hard, temperature):
 
 
 def views_terms(setup, weights, net, perceptual, images, keys, colour_keys):
-  """Terms of synthetic pairs: L_pairs, and two ties between the two views.
+  """Terms of synthetic pairs.
 
-  L_equiv ties their landmarks by the flow, L_warp by the warp itself.
+  L_pairs, what ties the landmarks of the two views (L_equiv by the flow, L_warp
+  by the warp itself), and L_apart, without which L_warp could put all landmarks
+  on the one spot that is easiest to follow.
   """
   target, source, mask, source_warp = synthetic_views(setup, images, keys)
   n = len(images)
@@ -158,7 +162,6 @@ def views_terms(setup, weights, net, perceptual, images, keys, colour_keys):
   if setup.augment["recolour"]:
     posed = augment.recolour(colour_keys, target, setup.augment["recolour"])
   f_flow, f = net("features", jnp.concatenate([posed, source]), train=True)
-  appearance = net(lambda model, x: model.appearance(x, train=True), f[n:])
   terms = {}
   tied = weights["equiv"] and not weights["cycle"]
   # E_p sees the source view only where a term compares its landmarks.
@@ -167,6 +170,8 @@ def views_terms(setup, weights, net, perceptual, images, keys, colour_keys):
   if weights["warp"]:
     moved = jax.vmap(lambda warp, x: warp(x))(source_warp, pose.points[n:])
     terms["warp"] = objectives.point_difference(pose.points[:n], moved)
+  if weights["apart"]:
+    terms["apart"] = objectives.crowding(pose.points[:n], setup.apart)
   if tied:
     t_ij, t_ji = correspondences(
       net,
@@ -178,9 +183,11 @@ def views_terms(setup, weights, net, perceptual, images, keys, colour_keys):
     terms["equiv"] = objectives.equivariance(
       pose.maps[:n], pose.maps[n:], t_ij, t_ji
     )
-  output = net("decode", appearance, pose.maps[:n], train=True)
-  # Twice: a pair is (target, source) here, and Eq. 1 counts both images.
-  terms["pairs"] = 2 * perceptual(target, output, mask)
+  if weights["pairs"]:
+    appearance = net(lambda model, x: model.appearance(x, train=True), f[n:])
+    output = net("decode", appearance, pose.maps[:n], train=True)
+    # Twice: a pair is (target, source) here, and Eq. 1 counts both images.
+    terms["pairs"] = 2 * perceptual(target, output, mask)
   return terms
 
 
@@ -264,7 +271,7 @@ def loss_terms(setup, stage, params, state, frozen, images, keys):
     jax.vmap(lambda key: jax.random.split(key, 3))(keys), 1, 0
   )
   terms = {}
-  if weights["pairs"]:
+  if any(weights[name] for name in ("pairs", "warp", "apart")):
     terms |= views_terms(
       setup, weights, net, perceptual, images, view_keys, colour_keys
     )

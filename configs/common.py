@@ -52,7 +52,7 @@ def parse(argument, *, variants=(), **defaults):
 
 def terms(**given):
   """Weights of all terms; those not given are 0 and not computed."""
-  names = ("pairs", "warp", "cycle", "inv", "equiv", "flow")
+  names = ("pairs", "warp", "apart", "cycle", "inv", "equiv", "flow")
   return ConfigDict({name: float(given.get(name, 0)) for name in names})
 
 
@@ -198,6 +198,7 @@ def base(*, k, cycle, flow):
       "hard_flow": True,  # T by argmax; False: by expectation.
       "flow_temperature": 0.02,  # Of that expectation; C^ lies in [0, 1].
       "natural_positives": False,  # Of the weak flow loss.
+      "apart": 0.15,  # Reach of L_apart in coordinates; a face spans about 1.
     }
   )
 
@@ -245,8 +246,10 @@ def small(config, *, image_size, load_size):
   """Turns the paper's configuration into one that learns on two CPU cores.
 
   What mattered, in this order: an appearance map averaged over space, so that
-  only the landmarks can say where things are; standardised logits with a low
-  gain; wide gaussians; small batches, many steps.
+  only the landmarks can say where things are; L_warp, which a landmark that
+  tells a colour cannot satisfy, with L_apart to keep the landmarks off one
+  spot; other colours for E_p than for the decoder; standardised logits with a
+  low gain; wide gaussians; small batches, many steps.
   """
   config.data.image_size, config.data.load_size = image_size, load_size
   config.batch_size = 16
@@ -261,7 +264,7 @@ def small(config, *, image_size, load_size):
     }
   )
   config.model.appearance.update(
-    {"features": 32, "pool": True, "init_std": 0.0}
+    {"features": 32, "pool": True, "norm": "batch", "init_std": 0.0}
   )
   config.model.pose.update(
     {"features": 32, "gain": 2.0, "sigma": 1.5, "init_std": 0.0}
@@ -279,9 +282,13 @@ def small(config, *, image_size, load_size):
   )
   # A spline on 100 control points costs more than the small network.
   config.augment.control_points = 4
+  config.augment.recolour = 0.4
+  config.augment.source.rotation = 15.0
   config.optimizer.weight_decay = 0.0
   for name in ("pairs", "flow", "cycle"):
     config.stages[name].learning_rate = 2e-3
+  for name in ("pairs", "cycle"):
+    config.stages[name].weights.update({"warp": 1.0, "apart": 0.5})
   return config
 
 

@@ -24,15 +24,11 @@ def get_config(argument=""):
   config.stages.cycle.update({"epochs": 200.0, "drops": (0.5, 0.75)})
   if chosen:
     common.small(config, image_size=32, load_size=40)
-    # Real pictures differ in colour and light more than in pose: landmarks
-    # must not tell the decoder about them.
-    config.model.appearance.norm = "batch"
-    config.augment.recolour = 0.4
     # Pictures of one kind are often nearly aligned: strong warps move them.
     config.augment.target.update(
       {"rotation": 15.0, "scale": 0.1, "shift": 0.15}
     )
-    config.augment.source.update({"rotation": 15.0, "shift": 0.15})
+    config.augment.source.shift = 0.15
     config.augment.natural.update(
       {"rotation": 10.0, "scale": 0.1, "shift": 0.1}
     )

@@ -33,9 +33,9 @@ def get_config(argument=""):
       {"rotation": 10.0, "scale": 0.1, "shift": 0.1}
     )
     config.augment.warp_natural = True
-    config.stages.pairs.update({"epochs": 0.0, "steps": 12000})
+    config.stages.pairs.update({"epochs": 0.0, "steps": 6000})
     config.stages.flow.update({"epochs": 0.0, "steps": 300})
-    config.stages.cycle.update({"epochs": 0.0, "steps": 6000})
+    config.stages.cycle.update({"epochs": 0.0, "steps": 4000})
     config.stages.pairs.drops = (0.8,)
     config.stages.cycle.update({"learning_rate": 1e-3, "drops": (0.7,)})
   if "test" in chosen:

@@ -114,8 +114,17 @@ def base(*, k, cycle, flow):
   config = ConfigDict()
   config.seed = 0
   config.batch_size = 200  # Images; 100 symmetric pairs.
+  # Parts of a device's batch, one after another: for a batch that does not
+  # fit. Batch norms then see one part at a time.
+  config.accumulate = 1
+  config.remat = False  # Compute activations again instead of keeping them.
   config.log_every = 100
   config.checkpoint_every = 1000
+  # Go on in a workdir although the config or the data are not the same.
+  config.accept_changes = False
+  # Start from the networks of another run, instead of untrained ones: its
+  # workdir, and a step; 0 is the best checkpoint, as evaluated.
+  config.init = ConfigDict({"workdir": "", "step": 0})
 
   config.data = ConfigDict(
     {
@@ -230,6 +239,14 @@ def base(*, k, cycle, flow):
       # Also measure under seeded random similarity transforms of the pictures:
       # uniform in +-rotation degrees, +-scale, +-shift (of the image side).
       "perturb": False,
+      # Landmarks that say nothing, in the first `images` training pictures;
+      # lengths in sides of the picture.
+      "diagnostics": {
+        "images": 500,
+        "merged": 0.02,  # Two landmarks nearer than this, on average.
+        "still": 0.01,  # A landmark whose deviation is less than this,
+        "border": 0.04,  # or that is so near the border in most pictures.
+      },
       "perturbation": {
         "seed": 0,
         "rotation": 20.0,

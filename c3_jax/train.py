@@ -11,6 +11,7 @@ import time
 import jax
 
 from c3_jax import build, metrics, parallel, steps
+from c3_jax import restore as model_loader
 from c3_jax.checkpoints import Checkpoints
 from c3_jax.errors import UserError
 from c3_jax.evaluation import evaluate, showcase
@@ -41,12 +42,8 @@ def train_and_evaluate(config, workdir, *, mode="train_and_evaluate"):
   """
   build.validate(config)
   workdir = pathlib.Path(workdir)
-  nothing = UserError(
-    f"{workdir} has no checkpoints to evaluate: train there first, or name "
-    "another --workdir."
-  )
-  if mode == "eval" and not (workdir / "checkpoints").is_dir():
-    raise nothing
+  if mode == "eval":
+    return report(workdir, *trained(config, workdir))
   splits = build.load_splits(config)
   setup = build.setup(config)
   evaluator = evaluate.Evaluator(config, setup.model, splits)
@@ -55,17 +52,49 @@ def train_and_evaluate(config, workdir, *, mode="train_and_evaluate"):
   workdir.mkdir(parents=True, exist_ok=True)
   with Checkpoints(workdir) as checkpoints:
     check_config(config, workdir, stages, checkpoints.latest or 0)
-    if mode != "eval":
-      write_config(config, workdir)
-      finished = train(
-        config, workdir, setup, stages, splits.train, evaluator, checkpoints
-      )
-      if mode == "train" or not finished:
-        return None
-    if checkpoints.best is None:
-      raise nothing
-    state = restore(config, setup.model, stages, checkpoints, checkpoints.best)
-  return report(config, workdir, setup.model, evaluator, splits, state)
+    write_config(config, workdir)
+    finished = train(
+      config, workdir, setup, stages, splits.train, evaluator, checkpoints
+    )
+  if mode == "train" or not finished:
+    return None
+  return report(workdir, *trained(config, workdir), splits, evaluator)
+
+
+def trained(config, workdir):
+  """The checkpoint to evaluate, and what to evaluate it on.
+
+  Args:
+    config: the one given now; its `data` and `eval` say what is measured and
+      how. All else is that of the run.
+    workdir: folder of the run.
+
+  Returns:
+    (config, `model_loader.Trained`).
+
+  Raises:
+    UserError: there is no such run or checkpoint, or the model of the config
+      is another one.
+  """
+  step = None if config.eval.step < 0 else config.eval.step
+  run = model_loader.load(workdir, step)
+  before = _flat(json.loads(run.config.to_json()))
+  now = _flat(json.loads(config.to_json()))
+  for key in sorted(before.keys() & now.keys()):
+    if key.startswith("model.") or key == "data.image_size":
+      if before[key] != now[key]:
+        raise UserError(
+          f"{workdir} was trained with config.{key}={before[key]!r}, not "
+          f"{now[key]!r}: use the same value, or another --workdir."
+        )
+  result = config.copy_and_resolve_references().unlock()
+  for key, value in run.config.items():
+    if key not in ("data", "eval"):
+      result[key] = value
+  if config.data.name != run.config.data.name and not config.eval.name:
+    # The figures of the dataset trained on stay.
+    result.eval.name = config.data.name
+  return result.lock(), run
 
 
 def check_config(config, workdir, stages, step):
@@ -300,16 +329,26 @@ def _duration(seconds):
   return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
-def report(config, workdir, model, evaluator, splits, state):
-  """Evaluates a state: eval/DATASET.json, figures, the final table."""
-  variables = parallel.replicate(_variables(state))
+def report(workdir, config, run, splits=None, evaluator=None):
+  """Evaluates a checkpoint: eval/DATASET.json, figures, the final table.
+
+  Args:
+    workdir: folder of the run.
+    config, run: of `trained`.
+    splits, evaluator: `build.Splits` and `evaluate.Evaluator` where they are
+      at hand already.
+  """
+  splits = splits or build.load_splits(config)
+  evaluator = evaluator or evaluate.Evaluator(config, run.model, splits)
+  variables = parallel.replicate(run.variables)
   result = None
   if evaluator.annotated:
-    start = parallel.replicate(_variables(build.initial_state(config, model)))
+    start = build.initial_state(config, run.model)
+    start = parallel.replicate(_variables(start))
     result = evaluate.evaluate(
-      config, evaluator, variables, start, state.step, workdir
+      config, evaluator, variables, start, run.step, workdir
     )
-  showcase.draw(config, workdir, model, splits, variables, result)
+  showcase.draw(config, workdir, run.model, splits, variables, result)
   if result is None:
     logger.info("No annotated train and test images: no regression.")
   else:

@@ -13,24 +13,21 @@ from c3_jax.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-# What may differ between a run and its continuation, and what may not between
-# a run and its evaluation.
+# What may differ between a run and its continuation.
 FREE = ("eval", "log_every", "checkpoint_every", "accept_changes", "init")
-EVALUATED = ("model", "data.image_size", "seed")
 
 
-def check_config(config, workdir, stages, step, *, mode):
+def check_config(config, workdir, stages, step):
   """Refuses to continue a run under another config.
 
   What only matters later may change: evaluation, logging, and the stages that
-  have not begun. An evaluation may be on other data.
+  have not begun.
 
   Args:
     config: the one given now; `accept_changes` lets everything pass.
     workdir: folder of the run.
     stages: of the config given now.
     step: of the newest checkpoint.
-    mode: of `train.MODES`.
 
   Raises:
     UserError: names the keys that differ.
@@ -41,13 +38,12 @@ def check_config(config, workdir, stages, step, *, mode):
   free = FREE + tuple(
     f"stages.{stage.name}" for stage in stages if stage.start >= step
   )
-  before = _flat(json.loads(path.read_text()))
-  now = _flat(json.loads(config.to_json()))
+  before = flat(json.loads(path.read_text()))
+  now = flat(json.loads(config.to_json()))
   changes = [
     f"config.{key}={before.get(key)!r}, not {now.get(key)!r}"
     for key in sorted(before.keys() | now.keys())
-    if before.get(key) != now.get(key)
-    and (_under(key, EVALUATED) if mode == "eval" else not _under(key, free))
+    if before.get(key) != now.get(key) and not _under(key, free)
   ]
   _refuse(config, f"{workdir} was trained with {'; '.join(changes)}", changes)
 
@@ -89,12 +85,13 @@ def _under(key, prefixes):
   return any(f"{key}.".startswith(f"{prefix}.") for prefix in prefixes)
 
 
-def _flat(tree, prefix=""):
+def flat(tree, prefix=""):
+  """dict "a.b.c" -> value of nested dicts."""
   if not isinstance(tree, dict):
     return {prefix[:-1]: tree}
   result = {}
   for key, value in tree.items():
-    result |= _flat(value, f"{prefix}{key}.")
+    result |= flat(value, f"{prefix}{key}.")
   return result
 
 
@@ -123,12 +120,6 @@ def restore(config, model, stages, checkpoints, step):
   state = build.initial_state(config, model)
   template = build.enter(state, stage_of(stages, step))
   return checkpoints.restore(template, step)
-
-
-def restore_networks(config, model, checkpoints, step):
-  """A checkpoint of any stage without its optimiser, to evaluate it."""
-  template = build.initial_state(config, model)
-  return checkpoints.restore(template, step, partial=True)
 
 
 def newest(config, model, stages, checkpoints):

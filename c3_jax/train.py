@@ -3,24 +3,22 @@
 import functools
 import json
 import logging
-import os
 import pathlib
-import signal
 import time
 
 import jax
 
-from c3_jax import build, metrics, parallel, steps
+from c3_jax import build, hosts, metrics, parallel, resume, steps
 from c3_jax import restore as model_loader
 from c3_jax.checkpoints import Checkpoints
 from c3_jax.errors import UserError
-from c3_jax.evaluation import evaluate, showcase
+from c3_jax.evaluation import diagnostics, evaluate, showcase
 
 logger = logging.getLogger(__name__)
 
 MODES = ("train_and_evaluate", "train", "eval")
-# What may differ between a run and its continuation.
-FREE = ("eval", "log_every", "checkpoint_every")
+# Steps that the devices may lag behind: each holds a batch in their memory.
+AHEAD = 2
 
 
 def train_and_evaluate(config, workdir, *, mode="train_and_evaluate"):
@@ -78,8 +76,8 @@ def trained(config, workdir):
   """
   step = None if config.eval.step < 0 else config.eval.step
   run = model_loader.load(workdir, step)
-  before = _flat(json.loads(run.config.to_json()))
-  now = _flat(json.loads(config.to_json()))
+  before = resume.flat(json.loads(run.config.to_json()))
+  now = resume.flat(json.loads(config.to_json()))
   for key in sorted(before.keys() & now.keys()):
     if key.startswith("model.") or key == "data.image_size":
       if before[key] != now[key]:
@@ -95,98 +93,6 @@ def trained(config, workdir):
     # The figures of the dataset trained on stay.
     result.eval.name = config.data.name
   return result.lock(), run
-
-
-def check_config(config, workdir, stages, step):
-  """Refuses to continue a run under another config.
-
-  What only matters later may change: evaluation, logging, and the stages that
-  have not begun.
-
-  Args:
-    config: the one given now.
-    workdir: folder of the run.
-    stages: of the config given now.
-    step: of the newest checkpoint.
-
-  Raises:
-    UserError: names the first key that differs.
-  """
-  path = workdir / "config.json"
-  if not step or not path.exists():
-    return
-  free = FREE + tuple(
-    f"stages.{stage.name}" for stage in stages if stage.start >= step
-  )
-  before = _flat(json.loads(path.read_text()))
-  now = _flat(json.loads(config.to_json()))
-  for key in sorted(before.keys() | now.keys()):
-    if any(f"{key}.".startswith(f"{prefix}.") for prefix in free):
-      continue
-    if before.get(key) != now.get(key):
-      raise UserError(
-        f"{workdir} was trained with config.{key}={before.get(key)!r}, not "
-        f"{now.get(key)!r}: use the same value, or another --workdir."
-      )
-
-
-def _flat(tree, prefix=""):
-  if not isinstance(tree, dict):
-    return {prefix[:-1]: tree}
-  result = {}
-  for key, value in tree.items():
-    result |= _flat(value, f"{prefix}{key}.")
-  return result
-
-
-def write_config(config, workdir):
-  """Writes config.json: whole, or not at all."""
-  if jax.process_index() == 0:
-    part = workdir / "config.part"
-    part.write_text(json.dumps(json.loads(config.to_json()), indent=1) + "\n")
-    os.replace(part, workdir / "config.json")
-
-
-def stage_of(stages, step):
-  """The stage that a checkpoint of `step` belongs to."""
-  return next(stage for stage in stages if step <= stage.end)
-
-
-def restore(config, model, stages, checkpoints, step):
-  """The state of a checkpoint; of the untrained network for step None."""
-  state = build.initial_state(config, model)
-  if step is None:
-    return build.enter(state, stages[0])
-  if step > stages[-1].end:
-    raise UserError(
-      f"the checkpoint of step {step} lies beyond the {stages[-1].end} steps "
-      "of this config: pass the config it was trained with."
-    )
-  abstract = build.enter(state, stage_of(stages, step))
-  return checkpoints.restore(abstract, step)
-
-
-class Interrupt:
-  """Turns SIGTERM and the first Ctrl-C into a flag that the loop reads."""
-
-  def __init__(self):
-    self.asked = False
-
-  def __enter__(self):
-    self._before = {
-      number: signal.signal(number, self._ask)
-      for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    return self
-
-  def __exit__(self, *args):
-    for number, handler in self._before.items():
-      signal.signal(number, handler)
-
-  def _ask(self, number, frame):
-    del frame
-    self.asked = True
-    signal.signal(number, self._before[number])
 
 
 def train(config, workdir, setup, stages, data, evaluator, checkpoints):

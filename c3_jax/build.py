@@ -1,92 +1,19 @@
 """From a config to the objects that training and evaluation share."""
 
 import math
-import tempfile
-from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import ml_collections
 
 from c3_jax import optim, steps
-from c3_jax.data import arrays, example, folder, synthetic
+from c3_jax.data.load import Splits as Splits
+from c3_jax.data.load import load_splits as load_splits
 from c3_jax.errors import UserError
 from c3_jax.models import c3
 from c3_jax.models.vgg import VGG
 
 ORDER = ("pairs", "flow", "cycle")
-
-
-@dataclass(frozen=True)
-class Splits:
-  """The three views of a dataset.
-
-  Attributes:
-    train: all images to learn from, without points.
-    fit: annotated training images for the regression, or None.
-    test: annotated test images, or None.
-  """
-
-  train: object
-  fit: object
-  test: object
-
-
-def load_splits(config) -> Splits:
-  """Reads the dataset that `config.data` names.
-
-  Args:
-    config: `config.data` is used.
-
-  Returns:
-    `Splits` of datasets with `batches` and `eval_batches`.
-
-  Raises:
-    UserError: unknown name, or the data is missing or wrong.
-  """
-  data = config.data
-  size = {"image_size": data.image_size, "load_size": data.load_size}
-  if data.name == "synthetic":
-
-    def load(split, n):
-      faces = synthetic.dataset(data.seed, split=split, n=n, **size)
-      return arrays.ArrayDataset(
-        faces["images"], faces["points"], image_size=data.image_size
-      )
-
-    counts = {"train": data.n_train, "fit": data.n_fit, "test": data.n_test}
-    return Splits(**{split: load(split, n) for split, n in counts.items()})
-  if data.name == "folder":
-    if data.root:
-      return _folder_splits(data.root, data, size)
-    if not data.example:
-      raise UserError(
-        "config.data.root is empty: give the folder of your pictures with "
-        "--config.data.root=DIR."
-      )
-    with tempfile.TemporaryDirectory() as root:
-      example.write_folder(root, train=data.example, test=data.example // 2)
-      return _folder_splits(root, data, size)
-  raise UserError(
-    f"config.data.name is {data.name!r}: use synthetic or folder."
-  )
-
-
-def _folder_splits(root, data, size):
-  return Splits(
-    **{
-      split: folder.load_folder(
-        root,
-        split=split,
-        landmarks=data.landmarks,
-        extra_root=data.extra_root or None,
-        # The example folder is gone when this returns.
-        cache=data.cache or not data.root,
-        **size,
-      )
-      for split in ("train", "fit", "test")
-    }
-  )
 
 
 def networks(config):

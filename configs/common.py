@@ -138,12 +138,25 @@ def base(*, k, cycle, flow):
       "n_train": 0,
       "n_fit": 0,
       "n_test": 0,
-      # Folder.
+      # All that is read from files (see docs/data.md).
       "root": "",
-      "extra_root": "",
-      "landmarks": "landmarks.csv",
       "cache": True,  # Keep the decoded pictures in memory.
       "example": 0,  # Without a root: use so many example pictures.
+      # What is loaded of a file: "square", its central square; "imm", all of
+      # it, both sides scaled to load_size; "dve", DVE's square of CelebA.
+      "crop": "square",
+      # Folder.
+      "extra_root": "",
+      "landmarks": "landmarks.csv",
+      # CelebA: left out of its training pictures. "mafl_test", as in the
+      # paper; "mafl", all of MAFL; "identity", all people in MAFL's test set.
+      "exclude": "mafl_test",
+      "release": "lmdis",  # AFLW: or "mtfl".
+      # LSUN: "car" or "bedroom"; the first `limit` pictures, 0 for all.
+      "category": "car",
+      "limit": 0,
+      # Files of c3_jax.pack; fit and test may be left out.
+      "packed": {"train": "", "fit": "", "test": ""},
     }
   )
 

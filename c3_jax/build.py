@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import ml_collections
 
 from c3_jax import optim, steps
+from c3_jax.data import pairs
 from c3_jax.data.load import Splits as Splits
 from c3_jax.data.load import load_splits as load_splits
 from c3_jax.errors import UserError
@@ -54,6 +55,11 @@ def setup(config) -> steps.Setup:
     accumulate=config.accumulate,
     remat=config.remat,
   )
+
+
+def images_in(dataset):
+  """Number of pictures in an epoch of a dataset; a listed pair has two."""
+  return len(dataset) * (2 if isinstance(dataset, pairs.PairDataset) else 1)
 
 
 def stages(config, n_train) -> list[steps.Stage]:

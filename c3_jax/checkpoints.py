@@ -1,7 +1,7 @@
 """Checkpoints of a run: a thin layer over Orbax.
 
-Kept are the newest two and the best one by its error (percent, lower is
-better), where a checkpoint has one. What is stored is host NumPy, so any
+Kept are the newest two, the best one by its error (percent, lower is better),
+where a checkpoint has one, and that of step 0 where there is one. What is stored is host NumPy, so any
 number of devices or processes can read it. With every state goes a digest of
 its bytes: Orbax notices most damage to its files, but not a changed byte in
 the numbers themselves.
@@ -81,7 +81,7 @@ class Checkpoints:
     """Orbax's question after a save: which of its checkpoints to keep."""
     del context
     steps = [checkpoint.step for checkpoint in checkpoints]
-    kept = {*sorted(steps)[-RECENT:], self.best}
+    kept = {0, self.best, *sorted(steps)[-RECENT:]}
     return [step in kept for step in steps]
 
   @property

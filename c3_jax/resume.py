@@ -27,13 +27,13 @@ def check_config(config, workdir, stages, step):
     config: the one given now; `accept_changes` lets everything pass.
     workdir: folder of the run.
     stages: of the config given now.
-    step: of the newest checkpoint.
+    step: of the newest checkpoint, or None.
 
   Raises:
     UserError: names the keys that differ.
   """
   path = workdir / "config.json"
-  if not step or not path.exists():
+  if step is None or not path.exists():
     return
   free = FREE + tuple(
     f"stages.{stage.name}" for stage in stages if stage.start >= step
@@ -109,9 +109,7 @@ def stage_of(stages, step):
 
 
 def restore(config, model, stages, checkpoints, step):
-  """The whole state of a checkpoint, to train on from; None starts a run."""
-  if step is None:
-    return build.enter(first_state(config, model), stages[0])
+  """The whole state of a checkpoint, to train on from."""
   if step > stages[-1].end:
     raise UserError(
       f"the checkpoint of step {step} lies beyond the {stages[-1].end} steps "
@@ -123,27 +121,42 @@ def restore(config, model, stages, checkpoints, step):
 
 
 def newest(config, model, stages, checkpoints):
-  """`restore` of the newest checkpoint that is not damaged.
+  """Where to go on: the newest checkpoint that is not damaged, or the start.
 
   Damaged ones are named in the log and moved to the folder `damaged`.
+
+  Returns:
+    (state, notes): `TrainState`; notes of its checkpoint, see
+    `Checkpoints.notes`.
 
   Raises:
     UserError: all are damaged.
   """
-  step = checkpoints.latest
-  if step is None:
-    return restore(config, model, stages, checkpoints, None)
-  while step is not None:
+  damage = None
+  while (step := checkpoints.latest) is not None:
     try:
-      return restore(config, model, stages, checkpoints, step)
+      state = restore(config, model, stages, checkpoints, step)
+      return state, checkpoints.notes(step)
     except Damaged as error:
       damage = error
       checkpoints.set_aside(step)
-      step = checkpoints.latest
-      logger.warning("%s Going back to step %s.", damage, step)
-  raise UserError(
-    f"{damage} It was the last one: start afresh in another --workdir."
-  )
+      logger.warning("%s Going back to the one before.", damage)
+  if damage:
+    raise UserError(
+      f"{damage} It was the last one: start afresh in another --workdir."
+    )
+  state = first_state(config, model)
+  return build.enter(state, stages[0]), {"pending": [], "n_train": None}
+
+
+def check_init(config):
+  """Refuses a `config.init` without a checkpoint, before a run starts."""
+  workdir = config.init.workdir
+  if workdir and not (pathlib.Path(workdir) / "checkpoints").is_dir():
+    raise UserError(
+      f"config.init.workdir={workdir} has no checkpoints: name the workdir of "
+      "a run that has."
+    )
 
 
 def first_state(config, model):
@@ -151,16 +164,13 @@ def first_state(config, model):
   state = build.initial_state(config, model)
   if not config.init.workdir:
     return state
-  workdir = pathlib.Path(config.init.workdir)
-  if not (workdir / "checkpoints").is_dir():
-    raise UserError(
-      f"config.init.workdir={workdir} has no checkpoints: name the workdir of "
-      "a run that has."
-    )
-  with Checkpoints(workdir) as checkpoints:
+  with Checkpoints(config.init.workdir) as checkpoints:
     step = config.init.step or checkpoints.best
     if step is None:
-      raise UserError(f"config.init.workdir={workdir} has no checkpoints yet.")
+      raise UserError(
+        f"config.init.workdir={config.init.workdir} has no checkpoints yet: "
+        "name the workdir of a run that has."
+      )
     found = checkpoints.restore(state, step, partial=True)
-  logger.info("Starting from step %d of %s.", step, workdir)
+  logger.info("Starting from step %d of %s.", step, config.init.workdir)
   return found.replace(step=state.step)

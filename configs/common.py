@@ -247,6 +247,10 @@ def base(*, k, cycle, flow):
   config.eval = ConfigDict(
     {
       "batch_size": 100,
+      # With --mode=eval: the step of a checkpoint, -1 for the best; and the
+      # name of its report, "" for that of the dataset.
+      "step": -1,
+      "name": "",
       # Two indices of points whose distance is 100 %, or "image" for the side.
       "normaliser": (0, 1),
       # Also measure under seeded random similarity transforms of the pictures:
@@ -300,6 +304,8 @@ def small(config, *, image_size, load_size):
     {"channels": 64, "min_channels": 16, "init_std": 0.0}
   )
   config.model.flow.update({"channels": (8, 1), "kernel": 3})
+  # The outermost cell of an 8 x 8 map.
+  config.eval.diagnostics.border = 0.065
   # conv4_2 and conv5_2 would see maps of 4 and 2 cells.
   config.perceptual.update(
     {

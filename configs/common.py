@@ -14,6 +14,7 @@ All four see the same number of images after the same stage `pairs`.
 import ml_collections
 
 ConfigDict = ml_collections.ConfigDict
+STAGES = ("pairs", "flow", "cycle")
 
 
 def parse(argument, *, variants=(), **defaults):
@@ -86,6 +87,26 @@ def stages(*, cycle, flow):
       "cycle": stage(train=landmarks, weights=third),
     }
   )
+
+
+def select(config, digits):
+  """Leaves out stages, whose lengths become 0.
+
+  Args:
+    config: of `base`.
+    digits: int such as 123 or 3: 1 stands for pairs, 2 for flow, 3 for cycle.
+
+  Raises:
+    ValueError: there is another digit.
+  """
+  if not set(str(digits)) <= set("123"):
+    raise ValueError(
+      f"config argument 'stages={digits}' is not one of stages=N, N of the "
+      "digits 1 (pairs), 2 (flow) and 3 (cycle)"
+    )
+  for digit, name in zip("123", STAGES, strict=True):
+    if digit not in str(digits):
+      config.stages[name].update({"steps": 0, "epochs": 0.0})
 
 
 def warp(rotation=0.0, scale=0.0, shift=0.0, warp_all=0.0, warp_half=0.0):
@@ -316,7 +337,7 @@ def small(config, *, image_size, load_size):
   # A spline on 100 control points costs more than the small network.
   config.augment.control_points = 4
   config.optimizer.weight_decay = 0.0
-  for name in ("pairs", "flow", "cycle"):
+  for name in STAGES:
     config.stages[name].learning_rate = 2e-3
   return config
 
@@ -326,6 +347,6 @@ def quick(config):
   config.data.update({"image_size": 16, "load_size": 20})
   config.batch_size, config.eval.batch_size = 8, 20
   config.log_every, config.checkpoint_every = 2, 4
-  for stage in ("pairs", "flow", "cycle"):
-    config.stages[stage].update({"steps": 10, "epochs": 0.0})
+  for name in STAGES:
+    config.stages[name].update({"steps": 10, "epochs": 0.0})
   return config

@@ -14,6 +14,7 @@ All four see the same number of images after the same stage `pairs`.
 import ml_collections
 
 ConfigDict = ml_collections.ConfigDict
+STAGES = ("pairs", "flow", "cycle")
 
 
 def parse(argument, *, variants=(), **defaults):
@@ -88,6 +89,26 @@ def stages(*, cycle, flow):
   )
 
 
+def select(config, digits):
+  """Leaves out stages, whose lengths become 0.
+
+  Args:
+    config: of `base`.
+    digits: int such as 123 or 3: 1 stands for pairs, 2 for flow, 3 for cycle.
+
+  Raises:
+    ValueError: there is another digit.
+  """
+  if not set(str(digits)) <= set("123"):
+    raise ValueError(
+      f"config argument 'stages={digits}' is not one of stages=N, N of the "
+      "digits 1 (pairs), 2 (flow) and 3 (cycle)"
+    )
+  for digit, name in zip("123", STAGES, strict=True):
+    if digit not in str(digits):
+      config.stages[name].update({"steps": 0, "epochs": 0.0})
+
+
 def warp(rotation=0.0, scale=0.0, shift=0.0, warp_all=0.0, warp_half=0.0):
   """A table of `augment.sample_warp`: standard deviations."""
   return ConfigDict(
@@ -114,8 +135,17 @@ def base(*, k, cycle, flow):
   config = ConfigDict()
   config.seed = 0
   config.batch_size = 200  # Images; 100 symmetric pairs.
+  # Parts of a device's batch, one after another: for a batch that does not
+  # fit. Batch norms then see one part at a time.
+  config.accumulate = 1
+  config.remat = False  # Compute activations again instead of keeping them.
   config.log_every = 100
   config.checkpoint_every = 1000
+  # Go on in a workdir although the config or the data are not the same.
+  config.accept_changes = False
+  # Start from the networks of another run, instead of untrained ones: its
+  # workdir, and a step; 0 is the best checkpoint, as evaluated.
+  config.init = ConfigDict({"workdir": "", "step": 0})
 
   config.data = ConfigDict(
     {
@@ -129,12 +159,25 @@ def base(*, k, cycle, flow):
       "n_train": 0,
       "n_fit": 0,
       "n_test": 0,
-      # Folder.
+      # All that is read from files (see docs/data.md).
       "root": "",
-      "extra_root": "",
-      "landmarks": "landmarks.csv",
       "cache": True,  # Keep the decoded pictures in memory.
       "example": 0,  # Without a root: use so many example pictures.
+      # What is loaded of a file: "square", its central square; "imm", all of
+      # it, both sides scaled to load_size; "dve", DVE's square of CelebA.
+      "crop": "square",
+      # Folder.
+      "extra_root": "",
+      "landmarks": "landmarks.csv",
+      # CelebA: left out of its training pictures. "mafl_test", as in the
+      # paper; "mafl", all of MAFL; "identity", all people in MAFL's test set.
+      "exclude": "mafl_test",
+      "release": "lmdis",  # AFLW: or "mtfl".
+      # LSUN: "car" or "bedroom"; the first `limit` pictures, 0 for all.
+      "category": "car",
+      "limit": 0,
+      # Files of c3_jax.pack; fit and test may be left out.
+      "packed": {"train": "", "fit": "", "test": ""},
     }
   )
 
@@ -226,11 +269,23 @@ def base(*, k, cycle, flow):
   config.eval = ConfigDict(
     {
       "batch_size": 100,
+      # With --mode=eval: the step of a checkpoint, -1 for the best; and the
+      # name of its report, "" for that of the dataset.
+      "step": -1,
+      "name": "",
       # Two indices of points whose distance is 100 %, or "image" for the side.
       "normaliser": (0, 1),
       # Also measure under seeded random similarity transforms of the pictures:
       # uniform in +-rotation degrees, +-scale, +-shift (of the image side).
       "perturb": False,
+      # Landmarks that say nothing, in the first `images` training pictures;
+      # lengths in sides of the picture.
+      "diagnostics": {
+        "images": 500,
+        "merged": 0.02,  # Two landmarks nearer than this, on average.
+        "still": 0.01,  # A landmark whose deviation is less than this,
+        "border": 0.04,  # or that is so near the border in most pictures.
+      },
       "perturbation": {
         "seed": 0,
         "rotation": 20.0,
@@ -273,6 +328,8 @@ def small(config, *, image_size, load_size):
     {"channels": 64, "min_channels": 16, "init_std": 0.0}
   )
   config.model.flow.update({"channels": (8, 1), "kernel": 3})
+  # The outermost cell of an 8 x 8 map.
+  config.eval.diagnostics.border = 0.065
   # conv4_2 and conv5_2 would see maps of 4 and 2 cells.
   config.perceptual.update(
     {
@@ -285,7 +342,7 @@ def small(config, *, image_size, load_size):
   config.augment.recolour = 0.4
   config.augment.source.rotation = 15.0
   config.optimizer.weight_decay = 0.0
-  for name in ("pairs", "flow", "cycle"):
+  for name in STAGES:
     config.stages[name].learning_rate = 2e-3
   for name in ("pairs", "cycle"):
     config.stages[name].weights.update({"warp": 1.0, "apart": 0.5})
@@ -297,6 +354,6 @@ def quick(config):
   config.data.update({"image_size": 16, "load_size": 20})
   config.batch_size, config.eval.batch_size = 8, 20
   config.log_every, config.checkpoint_every = 2, 4
-  for stage in ("pairs", "flow", "cycle"):
-    config.stages[stage].update({"steps": 10, "epochs": 0.0})
+  for name in STAGES:
+    config.stages[name].update({"steps": 10, "epochs": 0.0})
   return config

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import ml_collections
 
 from c3_jax import optim, steps
+from c3_jax.data import pairs
 from c3_jax.data.load import Splits as Splits
 from c3_jax.data.load import load_splits as load_splits
 from c3_jax.errors import UserError
@@ -23,6 +24,7 @@ def networks(config):
     arch=config.perceptual.arch,
     taps=tuple(config.perceptual.taps),
     width=config.perceptual.width,
+    dtype=jnp.dtype(config.model.dtype),
   )
   return model, vgg
 
@@ -50,7 +52,15 @@ def setup(config) -> steps.Setup:
     hard_flow=config.objective.hard_flow,
     flow_temperature=config.objective.flow_temperature,
     natural_positives=config.objective.natural_positives,
+    apart=config.objective.apart,
+    accumulate=config.accumulate,
+    remat=config.remat,
   )
+
+
+def images_in(dataset):
+  """Number of pictures in an epoch of a dataset; a listed pair has two."""
+  return len(dataset) * (2 if isinstance(dataset, pairs.PairDataset) else 1)
 
 
 def stages(config, n_train) -> list[steps.Stage]:
@@ -183,6 +193,7 @@ def validate(config: ml_collections.ConfigDict):
   """
   for key, value in {
     "batch_size": config.batch_size,
+    "accumulate": config.accumulate,
     "log_every": config.log_every,
     "checkpoint_every": config.checkpoint_every,
     "eval.batch_size": config.eval.batch_size,
@@ -193,10 +204,12 @@ def validate(config: ml_collections.ConfigDict):
   devices = jax.device_count()
   # Pairs, and the neighbouring pair that gives the negatives.
   unit = devices * (4 if config.objective.natural_positives else 2)
+  unit *= config.accumulate
   if config.batch_size % unit:
+    parts = f" {config.accumulate} parts of" if config.accumulate > 1 else ""
     raise UserError(
       f"config.batch_size={config.batch_size} does not give each of {devices} "
-      f"device(s) whole pairs of images; use a multiple of {unit}."
+      f"device(s){parts} whole pairs of images; use a multiple of {unit}."
     )
   margin = config.data.load_size - config.data.image_size
   if margin < 0 or margin % 2:

@@ -64,6 +64,7 @@ def _read_lmdis(root, split):
     arrays = io.loadmat(path)
     points, sizes = np.asarray(arrays["gt"]), np.asarray(arrays["hw"])
   except (
+    io.matlab.MatReadError,
     KeyError,
     NotImplementedError,
     OSError,

@@ -124,6 +124,13 @@ def check_celeba(root):
     yield _checksum(lists.find(root, name, f"Anno/{name}"))
 
 
+def aflw_releases(root):
+  """The releases of AFLW that are there, at least one."""
+  parts = {"lmdis": "output", "mtfl": "MTFL"}
+  lists.find(root, *parts.values())
+  return [r for r, name in parts.items() if os.path.exists(f"{root}/{name}")]
+
+
 def check_aflw(root):
   """Yields the checks of the releases of AFLW that are there."""
   expected = {
@@ -132,11 +139,7 @@ def check_aflw(root):
     ("mtfl", "train"): 10122,
     ("mtfl", "test"): 2995,
   }
-  parts = {"lmdis": "output", "mtfl": "MTFL"}
-  there = [r for r, name in parts.items() if os.path.exists(f"{root}/{name}")]
-  if not there:
-    lists.find(root, *parts.values())
-  for release in there:
+  for release in aflw_releases(root):
     for split in ("train", "test"):
       images, names, _, _ = aflw.read_split(root, split=split, release=release)
       lists.check_files(images, names, f"AFLW's {release} lists")
@@ -206,7 +209,9 @@ def program():
   if _TFDS.value:
     from c3_jax.data import tfds_builders
 
-    tfds_builders.build(name, _ROOT.value, _TFDS.value)
+    releases = aflw_releases(_ROOT.value) if name == "aflw" else [""]
+    for release in releases:
+      tfds_builders.build(name, _ROOT.value, _TFDS.value, release)
   if differs:
     return cli.fail(
       f"{differs} value(s) differ from the published ones.", status=1

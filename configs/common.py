@@ -161,6 +161,7 @@ def base(*, k, cycle, flow):
       "n_test": 0,
       # All that is read from files (see docs/data.md).
       "root": "",
+      "tfds_dir": "",  # Instead of root: what TFDS has prepared.
       "cache": True,  # Keep the decoded pictures in memory.
       "example": 0,  # Without a root: use so many example pictures.
       # What is loaded of a file: "square", its central square; "imm", all of

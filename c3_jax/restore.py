@@ -90,7 +90,7 @@ def load_config(workdir) -> ml_collections.ConfigDict:
       f"{path} does not exist: --workdir must be the folder of a run that has "
       "checkpoints to read."
     ) from error
-  except (ValueError, TypeError) as error:
+  except (AttributeError, ValueError, TypeError) as error:
     raise UserError(
       f"{path} is not the config of a run ({error}): name another --workdir."
     ) from error

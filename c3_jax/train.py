@@ -300,5 +300,5 @@ def report(workdir, config, run, splits=None, evaluator=None):
     logger.info("No annotated train and test images: no regression.")
   else:
     print(evaluate.table(result), flush=True)
-  print(f"figures: {workdir / 'figures'}", flush=True)
+  print(f"figures: {workdir / 'figures' / config.eval.name}", flush=True)
   return result

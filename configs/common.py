@@ -270,12 +270,18 @@ def base(*, k, cycle, flow):
   config.eval = ConfigDict(
     {
       "batch_size": 100,
-      # With --mode=eval: the step of a checkpoint, -1 for the best; and the
-      # name of its report, "" for that of the dataset.
+      # The checkpoint of --mode=eval; -1 is the best.
       "step": -1,
+      # Of the file in eval/; "" is the name of the dataset.
       "name": "",
-      # Two indices of points whose distance is 100 %, or "image" for the side.
+      # Two indices of points whose distance is 100 %, "box" for the root of
+      # the area of the box around them, or "image" for the side.
       "normaliser": (0, 1),
+      # Penalty of additional regressions, with lengths in sides; 0: none.
+      "ridge": 0.0,
+      # Regression from so many annotated pictures, chosen `repeats` times.
+      "few_shot": (1, 5, 10, 20, 50, 100, 500),
+      "repeats": 10,
       # Also measure under seeded random similarity transforms of the pictures:
       # uniform in +-rotation degrees, +-scale, +-shift (of the image side).
       "perturb": False,

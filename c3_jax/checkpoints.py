@@ -1,8 +1,8 @@
 """Checkpoints of a run: a thin layer over Orbax.
 
-Kept are the newest two and the best one by the metric "error" (percent, lower
-is better), where a checkpoint has one. What is stored is host NumPy, so any
-number of devices or processes can read it.
+Kept are the newest two, the best one by the metric "error" (percent, lower is
+better), where a checkpoint has one, and that of step 0 where there is one. What
+is stored is host NumPy, so any number of devices or processes can read it.
 """
 
 import pathlib
@@ -30,6 +30,7 @@ class Checkpoints:
       preservation_policy=policies.AnyPreservationPolicy(
         [
           policies.LatestN(2),
+          policies.CustomSteps([0]),
           policies.BestN(
             get_metric_fn=_error,
             reverse=True,

@@ -52,9 +52,11 @@ def train_and_evaluate(config, workdir, *, mode="train_and_evaluate"):
   evaluator = evaluate.Evaluator(config, setup.model, splits)
   stages = build.stages(config, len(splits.train))
   build.check_shapes(config, setup, stages)
+  if mode != "eval" and not (workdir / "checkpoints").is_dir():
+    build.check_weights(config, setup)
   workdir.mkdir(parents=True, exist_ok=True)
   with Checkpoints(workdir) as checkpoints:
-    check_config(config, workdir, stages, checkpoints.latest or 0)
+    check_config(config, workdir, stages, checkpoints.latest)
     if mode != "eval":
       write_config(config, workdir)
       finished = train(
@@ -65,7 +67,12 @@ def train_and_evaluate(config, workdir, *, mode="train_and_evaluate"):
     if checkpoints.best is None:
       raise nothing
     state = restore(config, setup.model, stages, checkpoints, checkpoints.best)
-  return report(config, workdir, setup.model, evaluator, splits, state)
+    # With ported weights the first checkpoint is the untrained network.
+    first = 0 if config.weights.resnet50 else None
+    untrained = restore(config, setup.model, stages, checkpoints, first)
+  return report(
+    config, workdir, setup.model, evaluator, splits, state, untrained
+  )
 
 
 def check_config(config, workdir, stages, step):
@@ -78,13 +85,13 @@ def check_config(config, workdir, stages, step):
     config: the one given now.
     workdir: folder of the run.
     stages: of the config given now.
-    step: of the newest checkpoint.
+    step: of the newest checkpoint, or None.
 
   Raises:
     UserError: names the first key that differs.
   """
   path = workdir / "config.json"
-  if not step or not path.exists():
+  if step is None or not path.exists():
     return
   free = FREE + tuple(
     f"stages.{stage.name}" for stage in stages if stage.start >= step
@@ -94,7 +101,9 @@ def check_config(config, workdir, stages, step):
   for key in sorted(before.keys() | now.keys()):
     if any(f"{key}.".startswith(f"{prefix}.") for prefix in free):
       continue
-    if before.get(key) != now.get(key):
+    # Ported weights may have moved; whether they are used may not change.
+    moved = key.startswith("weights.") and before.get(key) and now.get(key)
+    if before.get(key) != now.get(key) and not moved:
       raise UserError(
         f"{workdir} was trained with config.{key}={before.get(key)!r}, not "
         f"{now.get(key)!r}: use the same value, or another --workdir."
@@ -124,7 +133,7 @@ def stage_of(stages, step):
 
 
 def restore(config, model, stages, checkpoints, step):
-  """The state of a checkpoint; of the untrained network for step None."""
+  """The state of a checkpoint; for step None, one drawn from the seed."""
   state = build.initial_state(config, model)
   if step is None:
     return build.enter(state, stages[0])
@@ -166,7 +175,12 @@ def train(config, workdir, setup, stages, data, evaluator, checkpoints):
   Returns:
     Whether the end was reached; False after an interruption, which saves.
   """
-  state = restore(config, setup.model, stages, checkpoints, checkpoints.latest)
+  latest = checkpoints.latest
+  state = restore(config, setup.model, stages, checkpoints, latest)
+  if latest is None and config.weights.resnet50:
+    state = build.with_ported_backbone(config, state)
+    # From here on nothing needs the ported ResNet.
+    checkpoints.save(state)
   step, end = int(state.step), stages[-1].end
   parameters = sum(x.size for x in jax.tree.leaves(state.params))
   logger.info(
@@ -182,12 +196,8 @@ def train(config, workdir, setup, stages, data, evaluator, checkpoints):
     return True
   state = parallel.replicate(state)
   frozen = parallel.replicate(build.frozen(config, setup.vgg))
-  logger.info(
-    "Perceptual distance on a frozen %s of width %g with %s weights.",
-    config.perceptual.arch,
-    config.perceptual.width,
-    config.perceptual.weights,
-  )
+  logger.info("%s", build.describe_weights(config))
+  build.note_weights(config, workdir, fresh=latest is None)
   batches = data.batches(
     config.batch_size,
     seed=config.seed,
@@ -300,12 +310,20 @@ def _duration(seconds):
   return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
-def report(config, workdir, model, evaluator, splits, state):
-  """Evaluates a state: eval/DATASET.json, figures, the final table."""
+def report(config, workdir, model, evaluator, splits, state, untrained):
+  """Evaluates a state: eval/DATASET.json, figures, the final table.
+
+  Args:
+    state: `TrainState`, the trained one.
+    untrained: `TrainState`, a baseline.
+
+  Returns:
+    The report, or None where nothing is annotated.
+  """
   variables = parallel.replicate(_variables(state))
   result = None
   if evaluator.annotated:
-    start = parallel.replicate(_variables(build.initial_state(config, model)))
+    start = parallel.replicate(_variables(untrained))
     result = evaluate.evaluate(
       config, evaluator, variables, start, state.step, workdir
     )

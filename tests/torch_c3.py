@@ -5,7 +5,6 @@ points are (x, y) in [-1, 1] with -1 and 1 at the edges of the picture, which is
 the convention of `grid_sample(align_corners=False)`.
 """
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -158,8 +157,8 @@ def variables(model):
     }
     statistics[f"{block}_norm{i % 2}"] = {
       # Copies: PyTorch moves its own.
-      "mean": np.array(norm.running_mean),
-      "var": np.array(norm.running_var),
+      "mean": norm.running_mean.numpy().copy(),
+      "var": norm.running_var.numpy().copy(),
     }
   return {
     "params": {

@@ -1,17 +1,15 @@
 """From a config to the objects that training and evaluation share."""
 
-import json
 import math
-import os
-import tempfile
-from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import ml_collections
 
 from c3_jax import optim, pretrained, steps
-from c3_jax.data import arrays, example, folder, synthetic
+from c3_jax.data import pairs
+from c3_jax.data.load import Splits as Splits
+from c3_jax.data.load import load_splits as load_splits
 from c3_jax.errors import UserError
 from c3_jax.models import c3
 from c3_jax.models.vgg import VGG
@@ -19,86 +17,9 @@ from c3_jax.models.vgg import VGG
 ORDER = ("pairs", "flow", "cycle")
 
 
-@dataclass(frozen=True)
-class Splits:
-  """The three views of a dataset.
-
-  Attributes:
-    train: all images to learn from, without points.
-    fit: annotated training images for the regression, or None.
-    test: annotated test images, or None.
-  """
-
-  train: object
-  fit: object
-  test: object
-
-
-def load_splits(config) -> Splits:
-  """Reads the dataset that `config.data` names.
-
-  Args:
-    config: `config.data` is used.
-
-  Returns:
-    `Splits` of datasets with `batches` and `eval_batches`.
-
-  Raises:
-    UserError: unknown name, or the data is missing or wrong.
-  """
-  data = config.data
-  size = {"image_size": data.image_size, "load_size": data.load_size}
-  if data.name == "synthetic":
-
-    def load(split, n):
-      faces = synthetic.dataset(data.seed, split=split, n=n, **size)
-      return arrays.ArrayDataset(
-        faces["images"], faces["points"], image_size=data.image_size
-      )
-
-    counts = {"train": data.n_train, "fit": data.n_fit, "test": data.n_test}
-    return Splits(**{split: load(split, n) for split, n in counts.items()})
-  if data.name == "folder":
-    if data.root:
-      return _folder_splits(data.root, data, size)
-    if not data.example:
-      raise UserError(
-        "config.data.root is empty: give the folder of your pictures with "
-        "--config.data.root=DIR."
-      )
-    with tempfile.TemporaryDirectory() as root:
-      example.write_folder(root, train=data.example, test=data.example // 2)
-      return _folder_splits(root, data, size)
-  raise UserError(
-    f"config.data.name is {data.name!r}: use synthetic or folder."
-  )
-
-
-def _folder_splits(root, data, size):
-  return Splits(
-    **{
-      split: folder.load_folder(
-        root,
-        split=split,
-        landmarks=data.landmarks,
-        extra_root=data.extra_root or None,
-        # The example folder is gone when this returns.
-        cache=data.cache or not data.root,
-        **size,
-      )
-      for split in ("train", "fit", "test")
-    }
-  )
-
-
 def networks(config):
   """(C3, VGG) of a config."""
-  options = config.model.to_dict()
-  if options["backbone"]["norm"] == "auto":
-    # ImageNet's statistics are worth keeping; a network from scratch has none.
-    norm = "frozen" if config.weights.resnet50 else "batch"
-    options["backbone"]["norm"] = norm
-  model = c3.build(image_size=config.data.image_size, **options)
+  model = c3.from_config(config)
   vgg = VGG(
     arch=config.perceptual.arch,
     taps=tuple(config.perceptual.taps),
@@ -131,7 +52,15 @@ def setup(config) -> steps.Setup:
     hard_flow=config.objective.hard_flow,
     flow_temperature=config.objective.flow_temperature,
     natural_positives=config.objective.natural_positives,
+    apart=config.objective.apart,
+    accumulate=config.accumulate,
+    remat=config.remat,
   )
+
+
+def images_in(dataset):
+  """Number of pictures in an epoch of a dataset; a listed pair has two."""
+  return len(dataset) * (2 if isinstance(dataset, pairs.PairDataset) else 1)
 
 
 def stages(config, n_train) -> list[steps.Stage]:
@@ -295,7 +224,9 @@ def describe_weights(config):
   """One sentence: what the backbone starts from, and what P is measured on."""
   weights, perceptual = config.weights, config.perceptual
   backbone = "from scratch"
-  if weights.resnet50:
+  if config.init.workdir:
+    backbone = f"from that of {config.init.workdir}"
+  elif weights.resnet50:
     backbone = f"from the ResNet-50 ported to {weights.resnet50}"
   vgg = f"random (He, seed {perceptual.seed})"
   if weights.vgg:
@@ -304,40 +235,6 @@ def describe_weights(config):
     f"The backbone starts {backbone}; the perceptual distance is that of a "
     f"frozen {perceptual.arch} of width {perceptual.width:g}, {vgg}."
   )
-
-
-def note_weights(config, workdir, *, fresh):
-  """Notes in workdir/weights.json which ported weights a run uses.
-
-  Args:
-    config: `config.weights` and `config.perceptual.arch`.
-    workdir: `pathlib.Path` of the run.
-    fresh: whether the run begins; it then needs no earlier note.
-
-  Raises:
-    UserError: the run goes on, and its VGG was another one.
-  """
-  path = workdir / "weights.json"
-  known = {}
-  if path.exists() and not fresh:
-    known = json.loads(path.read_text())
-  now = dict(known)
-  for key, network in (("resnet50",) * 2, ("vgg", config.perceptual.arch)):
-    folder = config.weights[key]
-    # A run that goes on has its backbone in the checkpoint.
-    if folder and (fresh or key == "vgg"):
-      now[key] = pretrained.about(folder, network, key=f"weights.{key}")
-  digest = "source_sha256"
-  if "vgg" in known and known["vgg"][digest] != now["vgg"][digest]:
-    raise UserError(
-      f"{workdir} was trained with another VGG ({known['vgg']['source']}, "
-      f"SHA-256 {known['vgg'][digest]}) than {config.weights.vgg} holds: pass "
-      "its folder with --config.weights.vgg=DIR."
-    )
-  if now != known and jax.process_index() == 0:
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(now, indent=1) + "\n")
-    os.replace(part, path)
 
 
 def _init(network, seed, shape):
@@ -356,6 +253,7 @@ def validate(config: ml_collections.ConfigDict):
   """
   for key, value in {
     "batch_size": config.batch_size,
+    "accumulate": config.accumulate,
     "log_every": config.log_every,
     "checkpoint_every": config.checkpoint_every,
     "eval.batch_size": config.eval.batch_size,
@@ -366,10 +264,12 @@ def validate(config: ml_collections.ConfigDict):
   devices = jax.device_count()
   # Pairs, and the neighbouring pair that gives the negatives.
   unit = devices * (4 if config.objective.natural_positives else 2)
+  unit *= config.accumulate
   if config.batch_size % unit:
+    parts = f" {config.accumulate} parts of" if config.accumulate > 1 else ""
     raise UserError(
       f"config.batch_size={config.batch_size} does not give each of {devices} "
-      f"device(s) whole pairs of images; use a multiple of {unit}."
+      f"device(s){parts} whole pairs of images; use a multiple of {unit}."
     )
   margin = config.data.load_size - config.data.image_size
   if margin < 0 or margin % 2:

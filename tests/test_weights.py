@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from c3_jax import build, pretrained, train
+from c3_jax import build, pretrained, restore, resume, train
 from c3_jax.checkpoints import Checkpoints
 from c3_jax.errors import UserError
 from configs import common, folder, synthetic
@@ -88,7 +88,7 @@ def state_of(run, step):
   model = build.setup(config).model
   stages = build.stages(config, 64)
   with Checkpoints(run) as checkpoints:
-    return train.restore(config, model, stages, checkpoints, step)
+    return resume.restore(config, model, stages, checkpoints, step)
 
 
 def test_norm_follows_the_weights():
@@ -168,6 +168,7 @@ def test_evaluation_needs_no_source_weights(finished):
     again = train.train_and_evaluate(with_weights("gone"), run, mode=mode)
     assert again == report
   assert report["baseline"]["untrained"] > 0
+  assert restore.load(run).model.backbone.norm == "frozen"
 
 
 def test_run_notes_its_weights(finished):
@@ -202,7 +203,7 @@ def test_resuming_without_the_vgg_is_refused(finished, begun, tmp_path):
     "gone": (with_weights("gone"), r"config\.weights\.vgg='gone' has no vgg16"),
     "another": (
       with_weights(write_weights(tmp_path / "another", sha="2")),
-      r"another VGG \(vgg16.pth, SHA-256 1\).*--config\.weights\.vgg=DIR",
+      r"VGG of vgg16.pth \(SHA-256 1\).*of vgg16.pth \(SHA-256 2\)",
     ),
     "none": (get_config(weights__resnet50="x"), r"config\.weights\.vgg=.*''"),
     "scratch": (get_config(), r"config\.weights\.resnet50=.*''"),

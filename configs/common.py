@@ -194,7 +194,8 @@ def base(*, k, cycle, flow):
         "bottleneck": True,
         "stem": "imagenet",
         "output_stride": 8,  # 16 x 16 maps at 128 px.
-        "norm": "batch",
+        # "auto": "frozen" (fixed statistics) with ported weights, else "batch".
+        "norm": "auto",
       },
       "appearance": {
         "features": 256,
@@ -225,13 +226,16 @@ def base(*, k, cycle, flow):
     }
   )
 
+  # Folders that `python -m c3_jax.port_weights` made; "": none, then the
+  # backbone starts from scratch and the perceptual network is random.
+  config.weights = ConfigDict({"resnet50": "", "vgg": ""})
+
   config.perceptual = ConfigDict(
     {
       "arch": "vgg16",
       "taps": ("input", "conv1_2", "conv2_2", "conv3_2", "conv4_2", "conv5_2"),
       "width": 1.0,
-      "weights": "random",  # A frozen He-initialised VGG of this seed.
-      "seed": 0,
+      "seed": 0,  # Of the frozen He-initialised VGG without ported weights.
       "decay": 0.99,  # Of the running mean that divides each tap.
     }
   )

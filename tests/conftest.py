@@ -32,24 +32,10 @@ def torchvision_models():
   Returns:
     `torchvision.models`, whose constructors are called with `weights=None`.
   """
-  import torch
+  # Here, for the tests that do without PyTorch.
+  from tests import oracles
 
-  try:
-    import torchvision
-  except RuntimeError as error:
-    # torchvision's wheels hold CUDA operators, which a CPU build of torch can
-    # not load; then the import stops where it describes two of them, that no
-    # classification network uses. Declaring them is enough.
-    if "torchvision::nms" not in str(error):
-      raise
-    boxes = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-    library = torch.library.Library("torchvision", "DEF")
-    library.define("nms" + boxes)
-    library.define("qnms" + boxes)
-    import torchvision
-
-    # The declarations last as long as this object.
-    torchvision.declared_operators = library
+  torchvision = oracles.import_torchvision()
   return torchvision.models
 
 

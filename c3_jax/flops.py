@@ -1,0 +1,71 @@
+"""Floating point operations of the flow module, ours and NC-Net's (sec. 3.2).
+
+A program is lowered for the shapes of its arguments and counted by XLA's cost
+analysis; nothing is compiled or run. A multiply-add is 2 FLOP. Taps of a
+convolution that fall on its own zero padding are not counted, which makes the
+counts up to a tenth lower than the usual products of sizes. A loop would be
+counted as one turn of it: none of the programs here has one.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from c3_jax.models import flow
+from c3_jax.models.resnet import ResNet
+
+# Blocks a layer, up to layer3, which is f'.
+BACKBONES = {"resnet50": (3, 4, 6, 0), "resnet101": (3, 4, 23, 0)}
+
+
+def count(function, *arguments):
+  """FLOP of one call of a function without loops.
+
+  Args:
+    function: of arrays or trees of them, traceable by `jax.jit`.
+    *arguments: arrays, `jax.ShapeDtypeStruct`s or trees of them.
+
+  Returns:
+    A float.
+  """
+  return float(jax.jit(function).lower(*arguments).cost_analysis()["flops"])
+
+
+def module_flop(module, *inputs):
+  """FLOP of one call of a Linen module, in evaluation: `count`."""
+  variables = jax.eval_shape(module.init, jax.random.key(0), *inputs)
+  return count(module.apply, variables, *inputs)
+
+
+def flow_pair_gflop(*, separable, backbone, size=400):
+  """GFLOP of the flow between two images, from pixels to C^ (Eq. 3).
+
+  Features are layer3 (a cell every 16 pixels) of both images. The head is the
+  correlation, three symmetric layers of 5s with 16, 16 and 1 channels and the
+  soft mutual nearest neighbours before and after.
+
+  Args:
+    separable: True for the paper's two 2-D convolutions a layer, False for
+      NC-Net's 4-D one.
+    backbone: "resnet50" (the paper's) or "resnet101" (NC-Net's).
+    size: side of the images in pixels.
+
+  Returns:
+    {"features": gflop, "head": gflop, "total": gflop}.
+  """
+  shape = jax.ShapeDtypeStruct
+  network = ResNet(stage_sizes=BACKBONES[backbone], norm="frozen")
+  images = shape((2, size, size, 3), jnp.float32)
+  features = module_flop(network, images)
+  cells = -(-size // 16)
+  head_module = flow.Flow(
+    channels=(16, 16, 1), kernel=5, separable=separable, mutual=True
+  )
+  correlation = shape((1, cells, cells, cells, cells), jnp.float32)
+  maps = shape((1, cells, cells, 1024), jnp.float32)
+  head = count(flow.correlation, maps, maps)
+  head += module_flop(head_module, correlation)
+  return {
+    "features": features / 1e9,
+    "head": head / 1e9,
+    "total": (features + head) / 1e9,
+  }

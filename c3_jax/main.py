@@ -6,7 +6,7 @@ python -m c3_jax.main --config=configs/synthetic.py --workdir=runs/faces
 from absl import flags
 from ml_collections import config_flags
 
-from c3_jax import cli, metrics, train
+from c3_jax import cli, compilation, metrics, train
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "Config file, configs/X.py[:arguments].", lock_config=True
@@ -19,6 +19,7 @@ _MODE = flags.DEFINE_enum(
 
 def program():
   """Runs what the flags say: the exit status."""
+  compilation.enable()
   try:
     train.train_and_evaluate(_CONFIG.value, _WORKDIR.value, mode=_MODE.value)
   except metrics.Diverged as error:

@@ -50,9 +50,10 @@ def hand_count():
   Multiply-adds of each network at 128 px and output stride 8, then how often
   each runs: forward 1, each of the two gradients 1 more.
   """
-  conv = lambda side, size, inputs, outputs: (
-    side**2 * size**2 * inputs * outputs
-  )  # noqa: E731
+
+  def conv(side, size, inputs, outputs):
+    return side**2 * size**2 * inputs * outputs
+
   backbone, inputs = conv(64, 7, 3, 64), 64
   for blocks, width, side in (
     *((3, 64, 32), (4, 128, 16)),
@@ -97,11 +98,10 @@ def test_flops_of_the_papers_step_are_those_counted_by_hand():
   config.stages.cycle.steps = 1
   setup = build.setup(config)
   (stage,) = build.stages(config, 1)
-  abstract = functools.partial(jax.eval_shape)
-  state = abstract(
+  state = jax.eval_shape(
     lambda: build.enter(build.initial_state(config, setup.model), stage)
   )
-  frozen = abstract(lambda: build.frozen(config, setup.vgg))
+  frozen = jax.eval_shape(lambda: build.frozen(config, setup.vgg))
   n = 4
   batch = {"image": jax.ShapeDtypeStruct((1, n, 160, 160, 3), jnp.uint8)}
   step = parallel.pmap_step(

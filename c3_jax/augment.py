@@ -76,6 +76,7 @@ def border_mask(coords, *, extent, margin):
   return jnp.clip(inside / margin, 0, 1)
 
 
+@jax.named_scope("augmentation")
 def recolour(keys, images, strength):
   """Each picture under its own random affine map of its colours.
 
@@ -119,6 +120,7 @@ def centre_crop(images, size):
   return images[:, top : top + size, top : top + size]
 
 
+@jax.named_scope("augmentation")
 def warp_images(keys, images, size, table: Mapping):
   """Each picture seen through one random warp.
 
@@ -141,6 +143,7 @@ def warp_images(keys, images, size, table: Mapping):
   return jax.vmap(one)(keys, images)
 
 
+@jax.named_scope("augmentation")
 def warped_pairs(
   keys, images, size, *, target: Mapping, source: Mapping, margin
 ):

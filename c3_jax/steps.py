@@ -409,14 +409,16 @@ def train_step(setup, stage, state, frozen, batch):
     parts=setup.accumulate,
   )
   grads, terms = parallel.mean((grads, terms))
-  updates, opt_state = stage.tx.update(grads, state.opt_state, moving)
+  with jax.named_scope("optimiser"):
+    updates, opt_state = stage.tx.update(grads, state.opt_state, moving)
+    moving = optax.apply_updates(moving, updates)
   metrics = terms | {f"raw_{tap}": value for tap, value in raw.items()}
   metrics["loss"] = objectives.total(terms, stage.weights)
   metrics["gradient_norm"] = optax.tree.norm(grads)
   metrics["learning_rate"] = stage.rate(state.step - stage.start)
   state = TrainState(
     step=state.step + 1,
-    params=optim.merge(optax.apply_updates(moving, updates), fixed),
+    params=optim.merge(moving, fixed),
     batch_stats=batch_stats,
     opt_state=opt_state,
     running=running,

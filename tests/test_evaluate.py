@@ -14,6 +14,7 @@ import pytest
 
 from c3_jax import landmarks, parallel
 from c3_jax.data.arrays import ArrayDataset
+from c3_jax.errors import UserError
 from c3_jax.evaluation import evaluate
 from c3_jax.models import flow
 from configs import synthetic
@@ -240,7 +241,8 @@ def test_report_says_what_was_measured(tmp_path):
   distance = np.linalg.norm(points - mean, axis=-1)
   mean_shape = 100 * np.mean(distance / eyes[:, None])
   for part in (report, report["perturbed"]):
-    assert part["error"].keys() == {"no_intercept", "intercept"}
+    assert part["error"].keys() == part["conventions"].keys()
+    assert {"no_intercept", "intercept"} <= part["error"].keys()
     assert max(part["error"].values()) < 1
     # Points that are all zero tell no more than the mean shape.
     baseline = part["baseline"]
@@ -265,12 +267,42 @@ def test_table_shows_the_numbers_of_the_report(tmp_path):
   head, *lines = evaluate.table(report).splitlines()
   assert "K = 2" in head and "step 12" in head
   assert "40 images to fit, 30 to test" in head
+  assert " mean distance / distance of points 0 and 1, %" in lines
+
+  def assert_shown(name, value):
+    (line,) = [x for x in lines if x.startswith(f"  {name} ")]
+    head, shown = line.rsplit(maxsplit=1)
+    assert (head.strip(), shown) == (name, f"{value:.2f}")
+
   for part, title in ((report, ""), (report["perturbed"], "perturbed: ")):
-    for name, value in (
-      ("regression with intercept", part["error"]["intercept"]),
-      ("regression without intercept", part["error"]["no_intercept"]),
-      ("same network untrained", part["baseline"]["untrained"]),
-      ("mean shape", part["baseline"]["mean_shape"]),
-    ):
-      (line,) = [x for x in lines if x.startswith(f"  {title}{name} ")]
-      assert line.endswith(f" {value:.2f}")
+    for name, words in part["conventions"].items():
+      assert_shown(f"{title}regression {words}", part["error"][name])
+    baseline = part["baseline"]
+    untrained = "same network untrained, with intercept"
+    assert_shown(title + untrained, baseline["untrained"])
+    assert_shown(f"{title}mean shape", baseline["mean_shape"])
+  assert_shown(
+    "divided by image side", report["normalised_by"]["image side"]["intercept"]
+  )
+  few = report["few_shot"]["5"]["intercept"]
+  name = f"from 5 training images, 10 choices, deviation {few['deviation']:.2f}"
+  assert_shown(name, few["mean"])
+
+
+@pytest.mark.parametrize(
+  ("key", "value"),
+  [
+    ("name", "a/b"),
+    ("ridge", -0.1),
+    ("repeats", 0),
+    ("few_shot", (5, 0)),
+    ("few_shot", (0.5,)),
+  ],
+)
+def test_options_that_mean_nothing_are_refused(key, value):
+  """The key is named before anything is measured."""
+  config = synthetic.get_config("test").unlock()
+  del config.eval[key]
+  config.eval[key] = value
+  with pytest.raises(UserError, match=f"config.eval.{key}="):
+    evaluate.check_options(config.eval)

@@ -4,6 +4,7 @@ The pictures hold two dots, a red and a green one, and the "network" returns
 the centres of gravity of these colours: what it should find is known exactly.
 """
 
+import functools
 import json
 import types
 
@@ -12,10 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from c3_jax import landmarks, parallel
+from c3_jax import landmarks, parallel, restore
+from c3_jax.data import synthetic as synthetic_faces
 from c3_jax.data.arrays import ArrayDataset
 from c3_jax.errors import UserError
-from c3_jax.evaluation import evaluate
+from c3_jax.evaluation import evaluate, protocol
 from c3_jax.models import flow
 from configs import synthetic
 
@@ -168,6 +170,51 @@ def test_every_example_is_detected_in_order(devices, batch_size):
   )
   expected = np.arange(n)[:, None].repeat(2, 1)[:, None] + 0.5
   np.testing.assert_array_equal(found, expected)
+
+
+def test_numbers_do_not_depend_on_devices_or_batches(
+  save_run, tmp_path, monkeypatch
+):
+  """All images of a real network are counted, and errors agree to 1e-6.
+
+  That is relative: the landmarks of this untrained network are nearly
+  collinear, so that the fit makes much of their rounding.
+  """
+  save_run(tmp_path, {1: 1.0})
+  trained = restore.load(tmp_path)
+  arrays = []
+  for split, n in (("fit", 301), ("test", 101)):
+    size = {"image_size": 16, "load_size": 20}
+    faces = synthetic_faces.dataset(0, split=split, n=n, **size)
+    arrays.append(ArrayDataset(faces["images"], faces["points"], image_size=16))
+  pmap_eval, results = parallel.pmap_eval, []
+  for count, batch_size in ((1, 7), (4, 12), (4, 32)):
+    devices = jax.local_devices()[:count]
+    monkeypatch.setattr(
+      parallel, "pmap_eval", functools.partial(pmap_eval, devices=devices)
+    )
+    function = evaluate.landmark_function(trained.model, 16)
+    variables = parallel.replicate(trained.variables, devices=devices)
+    found = [
+      evaluate.detect(function, variables, data, batch_size=batch_size)
+      for data in arrays
+    ]
+    results.append(
+      protocol.evaluate(
+        protocol.Data.of(
+          found[0],
+          arrays[0].points,
+          found[1],
+          arrays[1].points,
+          size=16,
+          normaliser=(0, 1),
+        )
+      )
+    )
+  for result in results:
+    assert (result["n_train"], result["n_test"]) == (301, 101)
+    for name, error in result["error"].items():
+      assert error == pytest.approx(results[0]["error"][name], rel=1e-6)
 
 
 def test_batch_size_need_not_suit_the_devices():

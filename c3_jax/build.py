@@ -169,7 +169,11 @@ def check_weights(config, setup):
     UserError: names the key and the mend.
   """
   if config.weights.resnet50:
-    with_ported_backbone(config, initial_state(config, setup.model))
+    size = config.data.image_size
+    images = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
+    _ported_backbone(
+      config, jax.eval_shape(setup.model.init, jax.random.key(0), images)
+    )
   if config.weights.vgg:
     frozen(config, setup.vgg)
 
@@ -180,22 +184,28 @@ def with_ported_backbone(config, state) -> steps.TrainState:
   Raises:
     UserError: the ported weights are missing, or of another network.
   """
+  ported = _ported_backbone(
+    config, {"params": state.params, "batch_stats": state.batch_stats}
+  )
+  return state.replace(
+    params=state.params | {"backbone": ported["params"]},
+    batch_stats=state.batch_stats | {"backbone": ported["batch_stats"]},
+  )
+
+
+def _ported_backbone(config, variables):
+  """Ported variables of the backbone, in the shapes of those of a C3."""
   folder = config.weights.resnet50
   ported = pretrained.load(folder, "resnet50", key="weights.resnet50")
-  own = {"params": state.params, "batch_stats": state.batch_stats}
-  own = {name: tree.get("backbone", {}) for name, tree in own.items()}
+  own = {name: tree.get("backbone", {}) for name, tree in variables.items()}
   try:
-    ported = pretrained.fit(ported, pretrained.flat_shapes(own))
+    return pretrained.fit(ported, pretrained.flat_shapes(own))
   except ValueError as error:
     raise UserError(
       f"config.weights.resnet50={folder!r} does not fit config.model.backbone "
       f"({error}): use a config with the paper's backbone, such as "
       "configs/folder.py without cpu, or leave config.weights.resnet50 empty."
     ) from error
-  return state.replace(
-    params=state.params | {"backbone": ported["params"]},
-    batch_stats=state.batch_stats | {"backbone": ported["batch_stats"]},
-  )
 
 
 def frozen(config, vgg):

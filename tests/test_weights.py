@@ -164,9 +164,8 @@ def test_log_says_what_is_used(finished):
 def test_evaluation_needs_no_source_weights(finished):
   """With the folder gone a finished run gives the same report again."""
   run, report, _, _ = finished
-  for mode in ("eval", "train_and_evaluate"):
-    again = train.train_and_evaluate(with_weights("gone"), run, mode=mode)
-    assert again == report
+  # There is nothing left to train.
+  assert train.train_and_evaluate(with_weights("gone"), run) == report
   assert report["baseline"]["untrained"] > 0
   assert restore.load(run).model.backbone.norm == "frozen"
 
@@ -193,8 +192,12 @@ def test_resuming_needs_the_vgg_only(finished, begun, tmp_path):
   place = tmp_path / "moved"
   place.mkdir()
   shutil.copy(finished[3] / "vgg16.safetensors", place)
-  report = train.train_and_evaluate(with_weights(place), begun)
-  assert report == finished[1]
+  train.train_and_evaluate(with_weights(place), begun, mode="train")
+  jax.tree.map(
+    np.testing.assert_array_equal,
+    state_of(begun, STEPS),
+    state_of(finished[0], STEPS),
+  )
 
 
 def test_resuming_without_the_vgg_is_refused(finished, begun, tmp_path):
@@ -231,13 +234,19 @@ def test_resuming_without_the_vgg_is_refused(finished, begun, tmp_path):
     ),
   ],
 )
-def test_weights_that_cannot_be_used(finished, tmp_path, key, change, message):
-  """Missing or of another shape: one line, and no workdir."""
-  place = finished[3] if change else tmp_path / "none"
+def test_weights_that_cannot_be_used(finished, key, change, message):
+  """Missing or of another shape: one line with the key and the mend."""
+  place = finished[3] if change else finished[3] / "none"
   config = get_config(**{f"weights__{key}": str(place)}, **change)
   with pytest.raises(UserError, match=message) as error:
-    train.train_and_evaluate(config, tmp_path / "run")
+    build.check_weights(config, build.setup(config))
   assert "\n" not in str(error.value)
+
+
+def test_a_run_without_its_weights_leaves_nothing(tmp_path):
+  """They are looked for before the workdir is made."""
+  with pytest.raises(UserError, match=r"config\.weights\.resnet50='gone'"):
+    train.train_and_evaluate(with_weights("gone"), tmp_path / "run")
   assert not (tmp_path / "run").exists()
 
 

@@ -160,12 +160,14 @@ def train(
         continue
       if step == stage.start:
         state = parallel.replicate(build.enter(state, stage))
-      p_step = parallel.pmap_step(
-        functools.partial(steps.train_step, setup, stage)
-      )
-      clock = Clock(config.batch_size, end)
+      p_step, clock = None, Clock(config.batch_size, end)
       while step < stage.end:
         batch = parallel.shard({"image": next(batches)["image"]})
+        if p_step is None:
+          p_step = parallel.pmap_step(
+            functools.partial(steps.train_step, setup, stage)
+          )
+          p_step = hosts.compiled(p_step, state, frozen, batch)
         state, values = p_step(state, frozen, batch)
         step += 1
         recent.append(values)

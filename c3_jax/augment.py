@@ -160,8 +160,9 @@ def warped_pairs(
     margin: of `border_mask`, in coordinates.
 
   Returns:
-    (target, source, mask): views [b, size, size, c] and the target's border
-    mask [b, size, size, 1].
+    (target, source, mask, source_warp): views [b, size, size, c], the target's
+    border mask [b, size, size, 1], and b `RandomWarp`s that take a point of
+    the source view to the point of the target view which it shows.
   """
   extent = images.shape[1] / size
   grid = landmarks.grid(size, size)
@@ -177,6 +178,7 @@ def warped_pairs(
       warp.sample(image, at_target, extent=extent),
       warp.sample(image, at_source, extent=extent),
       mask[..., None],
+      source_warp,
     )
 
   return jax.vmap(one)(keys, images)

@@ -1,92 +1,20 @@
 """From a config to the objects that training and evaluation share."""
 
 import math
-import tempfile
-from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import ml_collections
 
 from c3_jax import optim, steps
-from c3_jax.data import arrays, example, folder, synthetic
+from c3_jax.data import pairs
+from c3_jax.data.load import Splits as Splits
+from c3_jax.data.load import load_splits as load_splits
 from c3_jax.errors import UserError
 from c3_jax.models import c3
 from c3_jax.models.vgg import VGG
 
 ORDER = ("pairs", "flow", "cycle")
-
-
-@dataclass(frozen=True)
-class Splits:
-  """The three views of a dataset.
-
-  Attributes:
-    train: all images to learn from, without points.
-    fit: annotated training images for the regression, or None.
-    test: annotated test images, or None.
-  """
-
-  train: object
-  fit: object
-  test: object
-
-
-def load_splits(config) -> Splits:
-  """Reads the dataset that `config.data` names.
-
-  Args:
-    config: `config.data` is used.
-
-  Returns:
-    `Splits` of datasets with `batches` and `eval_batches`.
-
-  Raises:
-    UserError: unknown name, or the data is missing or wrong.
-  """
-  data = config.data
-  size = {"image_size": data.image_size, "load_size": data.load_size}
-  if data.name == "synthetic":
-
-    def load(split, n):
-      faces = synthetic.dataset(data.seed, split=split, n=n, **size)
-      return arrays.ArrayDataset(
-        faces["images"], faces["points"], image_size=data.image_size
-      )
-
-    counts = {"train": data.n_train, "fit": data.n_fit, "test": data.n_test}
-    return Splits(**{split: load(split, n) for split, n in counts.items()})
-  if data.name == "folder":
-    if data.root:
-      return _folder_splits(data.root, data, size)
-    if not data.example:
-      raise UserError(
-        "config.data.root is empty: give the folder of your pictures with "
-        "--config.data.root=DIR."
-      )
-    with tempfile.TemporaryDirectory() as root:
-      example.write_folder(root, train=data.example, test=data.example // 2)
-      return _folder_splits(root, data, size)
-  raise UserError(
-    f"config.data.name is {data.name!r}: use synthetic or folder."
-  )
-
-
-def _folder_splits(root, data, size):
-  return Splits(
-    **{
-      split: folder.load_folder(
-        root,
-        split=split,
-        landmarks=data.landmarks,
-        extra_root=data.extra_root or None,
-        # The example folder is gone when this returns.
-        cache=data.cache or not data.root,
-        **size,
-      )
-      for split in ("train", "fit", "test")
-    }
-  )
 
 
 def networks(config):
@@ -96,6 +24,7 @@ def networks(config):
     arch=config.perceptual.arch,
     taps=tuple(config.perceptual.taps),
     width=config.perceptual.width,
+    dtype=jnp.dtype(config.model.dtype),
   )
   return model, vgg
 
@@ -123,7 +52,15 @@ def setup(config) -> steps.Setup:
     hard_flow=config.objective.hard_flow,
     flow_temperature=config.objective.flow_temperature,
     natural_positives=config.objective.natural_positives,
+    apart=config.objective.apart,
+    accumulate=config.accumulate,
+    remat=config.remat,
   )
+
+
+def images_in(dataset):
+  """Number of pictures in an epoch of a dataset; a listed pair has two."""
+  return len(dataset) * (2 if isinstance(dataset, pairs.PairDataset) else 1)
 
 
 def stages(config, n_train) -> list[steps.Stage]:
@@ -256,6 +193,7 @@ def validate(config: ml_collections.ConfigDict):
   """
   for key, value in {
     "batch_size": config.batch_size,
+    "accumulate": config.accumulate,
     "log_every": config.log_every,
     "checkpoint_every": config.checkpoint_every,
     "eval.batch_size": config.eval.batch_size,
@@ -266,10 +204,12 @@ def validate(config: ml_collections.ConfigDict):
   devices = jax.device_count()
   # Pairs, and the neighbouring pair that gives the negatives.
   unit = devices * (4 if config.objective.natural_positives else 2)
+  unit *= config.accumulate
   if config.batch_size % unit:
+    parts = f" {config.accumulate} parts of" if config.accumulate > 1 else ""
     raise UserError(
       f"config.batch_size={config.batch_size} does not give each of {devices} "
-      f"device(s) whole pairs of images; use a multiple of {unit}."
+      f"device(s){parts} whole pairs of images; use a multiple of {unit}."
     )
   margin = config.data.load_size - config.data.image_size
   if margin < 0 or margin % 2:

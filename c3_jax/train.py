@@ -3,23 +3,22 @@
 import functools
 import json
 import logging
-import os
 import pathlib
-import signal
 import time
 
 import jax
 
-from c3_jax import build, metrics, parallel, steps
+from c3_jax import build, hosts, metrics, parallel, resume, steps
+from c3_jax import restore as model_loader
 from c3_jax.checkpoints import Checkpoints
 from c3_jax.errors import UserError
-from c3_jax.evaluation import evaluate, showcase
+from c3_jax.evaluation import diagnostics, evaluate, showcase
 
 logger = logging.getLogger(__name__)
 
 MODES = ("train_and_evaluate", "train", "eval")
-# What may differ between a run and its continuation.
-FREE = ("eval", "log_every", "checkpoint_every")
+# Steps that the devices may lag behind: each holds a batch in their memory.
+AHEAD = 2
 
 
 def train_and_evaluate(config, workdir, *, mode="train_and_evaluate"):
@@ -41,161 +40,114 @@ def train_and_evaluate(config, workdir, *, mode="train_and_evaluate"):
   """
   build.validate(config)
   workdir = pathlib.Path(workdir)
-  nothing = UserError(
-    f"{workdir} has no checkpoints to evaluate: train there first, or name "
-    "another --workdir."
-  )
-  if mode == "eval" and not (workdir / "checkpoints").is_dir():
-    raise nothing
+  if mode == "eval":
+    return report(workdir, *trained(config, workdir))
   splits = build.load_splits(config)
   setup = build.setup(config)
   evaluator = evaluate.Evaluator(config, setup.model, splits)
-  stages = build.stages(config, len(splits.train))
+  stages = build.stages(config, build.images_in(splits.train))
   build.check_shapes(config, setup, stages)
+  resume.check_init(config)
   workdir.mkdir(parents=True, exist_ok=True)
-  with Checkpoints(workdir) as checkpoints:
-    check_config(config, workdir, stages, checkpoints.latest or 0)
-    if mode != "eval":
-      write_config(config, workdir)
-      finished = train(
-        config, workdir, setup, stages, splits.train, evaluator, checkpoints
-      )
-      if mode == "train" or not finished:
-        return None
-    if checkpoints.best is None:
-      raise nothing
-    state = restore(config, setup.model, stages, checkpoints, checkpoints.best)
-  return report(config, workdir, setup.model, evaluator, splits, state)
-
-
-def check_config(config, workdir, stages, step):
-  """Refuses to continue a run under another config.
-
-  What only matters later may change: evaluation, logging, and the stages that
-  have not begun.
-
-  Args:
-    config: the one given now.
-    workdir: folder of the run.
-    stages: of the config given now.
-    step: of the newest checkpoint.
-
-  Raises:
-    UserError: names the first key that differs.
-  """
-  path = workdir / "config.json"
-  if not step or not path.exists():
-    return
-  free = FREE + tuple(
-    f"stages.{stage.name}" for stage in stages if stage.start >= step
-  )
-  before = _flat(json.loads(path.read_text()))
-  now = _flat(json.loads(config.to_json()))
-  for key in sorted(before.keys() | now.keys()):
-    if any(f"{key}.".startswith(f"{prefix}.") for prefix in free):
-      continue
-    if before.get(key) != now.get(key):
-      raise UserError(
-        f"{workdir} was trained with config.{key}={before.get(key)!r}, not "
-        f"{now.get(key)!r}: use the same value, or another --workdir."
-      )
-
-
-def _flat(tree, prefix=""):
-  if not isinstance(tree, dict):
-    return {prefix[:-1]: tree}
-  result = {}
-  for key, value in tree.items():
-    result |= _flat(value, f"{prefix}{key}.")
+  with Checkpoints(workdir, repair=True) as checkpoints:
+    resume.check_config(config, workdir, stages, checkpoints.latest)
+    state, notes = resume.newest(config, setup.model, stages, checkpoints)
+    resume.check_data(config, workdir, notes["n_train"], len(splits.train))
+    resume.write_config(config, workdir)
+    finished = train(
+      config,
+      workdir,
+      setup,
+      stages,
+      splits.train,
+      evaluator,
+      checkpoints,
+      state,
+      notes["pending"],
+    )
+  result = None
+  if mode != "train" and finished and jax.process_index() == 0:
+    result = report(workdir, *trained(config, workdir), splits, evaluator)
+  hosts.wait("evaluated")
   return result
 
 
-def write_config(config, workdir):
-  """Writes config.json: whole, or not at all."""
-  if jax.process_index() == 0:
-    part = workdir / "config.part"
-    part.write_text(json.dumps(json.loads(config.to_json()), indent=1) + "\n")
-    os.replace(part, workdir / "config.json")
+def trained(config, workdir):
+  """The checkpoint to evaluate, and what to evaluate it on.
+
+  Args:
+    config: the one given now; its `data` and `eval` say what is measured and
+      how. All else is that of the run.
+    workdir: folder of the run.
+
+  Returns:
+    (config, `model_loader.Trained`).
+
+  Raises:
+    UserError: there is no such run or checkpoint, or the model of the config
+      is another one.
+  """
+  step = None if config.eval.step < 0 else config.eval.step
+  run = model_loader.load(workdir, step)
+  before = resume.flat(json.loads(run.config.to_json()))
+  now = resume.flat(json.loads(config.to_json()))
+  for key in sorted(before.keys() & now.keys()):
+    if key.startswith("model.") or key == "data.image_size":
+      if before[key] != now[key]:
+        raise UserError(
+          f"{workdir} was trained with config.{key}={before[key]!r}, not "
+          f"{now[key]!r}: use the same value, or another --workdir."
+        )
+  result = config.copy_and_resolve_references().unlock()
+  for key, value in run.config.items():
+    if key not in ("data", "eval"):
+      result[key] = value
+  if config.data.name != run.config.data.name and not config.eval.name:
+    # The figures of the dataset trained on stay.
+    result.eval.name = config.data.name
+  return result.lock(), run
 
 
-def stage_of(stages, step):
-  """The stage that a checkpoint of `step` belongs to."""
-  return next(stage for stage in stages if step <= stage.end)
+def train(
+  config,
+  workdir,
+  setup,
+  stages,
+  data,
+  evaluator,
+  checkpoints,
+  state,
+  pending=(),
+):
+  """The loop: from a state to the end of the last stage.
 
-
-def restore(config, model, stages, checkpoints, step):
-  """The state of a checkpoint; of the untrained network for step None."""
-  state = build.initial_state(config, model)
-  if step is None:
-    return build.enter(state, stages[0])
-  if step > stages[-1].end:
-    raise UserError(
-      f"the checkpoint of step {step} lies beyond the {stages[-1].end} steps "
-      "of this config: pass the config it was trained with."
-    )
-  abstract = build.enter(state, stage_of(stages, step))
-  return checkpoints.restore(abstract, step)
-
-
-class Interrupt:
-  """Turns SIGTERM and the first Ctrl-C into a flag that the loop reads."""
-
-  def __init__(self):
-    self.asked = False
-
-  def __enter__(self):
-    self._before = {
-      number: signal.signal(number, self._ask)
-      for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    return self
-
-  def __exit__(self, *args):
-    for number, handler in self._before.items():
-      signal.signal(number, handler)
-
-  def _ask(self, number, frame):
-    del frame
-    self.asked = True
-    signal.signal(number, self._before[number])
-
-
-def train(config, workdir, setup, stages, data, evaluator, checkpoints):
-  """The loop: from the newest checkpoint to the end of the last stage.
+  Args:
+    config, workdir: of the run.
+    setup, stages: of `build`.
+    data: training images.
+    evaluator: `evaluate.Evaluator`.
+    checkpoints: `Checkpoints`.
+    state: `TrainState` to go on from, host arrays.
+    pending: metrics of the steps before it that are in no line of the log.
 
   Returns:
     Whether the end was reached; False after an interruption, which saves.
   """
-  state = restore(config, setup.model, stages, checkpoints, checkpoints.latest)
   step, end = int(state.step), stages[-1].end
-  parameters = sum(x.size for x in jax.tree.leaves(state.params))
-  logger.info(
-    "%d parameters, %d training images, %d device(s), steps %d to %d: %s",
-    parameters,
-    len(data),
-    jax.device_count(),
-    step,
-    end,
-    ", ".join(f"{stage.name} {stage.steps}" for stage in stages),
-  )
+  introduce(config, state, stages, data)
   if step == end:
     return True
   state = parallel.replicate(state)
   frozen = parallel.replicate(build.frozen(config, setup.vgg))
-  logger.info(
-    "Perceptual distance on a frozen %s of width %g with %s weights.",
-    config.perceptual.arch,
-    config.perceptual.width,
-    config.perceptual.weights,
-  )
   batches = data.batches(
     config.batch_size,
     seed=config.seed,
     start_step=step,
     shard=(jax.process_index(), jax.process_count()),
   )
-  recent = checkpoints.pending
-  with metrics.Writer(workdir, step) as writer, Interrupt() as interrupt:
+  recent = list(pending)
+  diagnose = diagnostics.Diagnostics(config, evaluator, data, stages)
+  with metrics.Writer(workdir, step) as writer, hosts.Interrupt() as interrupt:
     for stage in stages:
       if step >= stage.end:
         continue
@@ -210,8 +162,9 @@ def train(config, workdir, setup, stages, data, evaluator, checkpoints):
         state, values = p_step(state, frozen, batch)
         step += 1
         recent.append(values)
+        jax.block_until_ready(recent[-1 - AHEAD : -AHEAD])
         # Read once: a signal may come at any time.
-        asked = interrupt.asked
+        asked = interrupt.asked(step)
         saving = step % config.checkpoint_every == 0 or step == stage.end
         first = step == stage.start + 1
         writing = saving or first or step % config.log_every == 0
@@ -223,23 +176,46 @@ def train(config, workdir, setup, stages, data, evaluator, checkpoints):
           record |= clock.read(step)
           if saving:
             error = evaluator.held_out_error(_variables(state))
+            record |= diagnose(_variables(state))
           if error is not None:
             record["held_out_error"] = error
           # Before the checkpoint: a kill in between then loses no line.
           writer.write(step, stage.name, record)
           recent = []
         if saving or asked:
-          pending = metrics.as_floats(recent)
-          # Only checkpoints of the last stage compete for the best: before
-          # it, the flow head may have learned nothing yet.
-          competing = error if stage is stages[-1] else None
-          checkpoints.save(state, error=competing, pending=pending)
+          checkpoints.save(
+            state,
+            # Only checkpoints of the last stage compete for the best: before
+            # it, the flow head may have learned nothing yet.
+            error=error if stage is stages[-1] else None,
+            pending=metrics.as_floats(recent),
+            n_train=len(data),
+          )
         if writing:
           clock.log(step, stage, record)
         if asked:
           logger.info("Interrupted; saved step %d. Run again to go on.", step)
           return False
   return True
+
+
+def introduce(config, state, stages, data):
+  """Logs what is about to be trained, and on what."""
+  logger.info(
+    "%d parameters, %d training examples, %d device(s), steps %d to %d: %s",
+    sum(x.size for x in jax.tree.leaves(state.params)),
+    len(data),
+    jax.device_count(),
+    state.step,
+    stages[-1].end,
+    ", ".join(f"{stage.name} {stage.steps}" for stage in stages),
+  )
+  logger.info(
+    "Perceptual distance on a frozen %s of width %g with %s weights.",
+    config.perceptual.arch,
+    config.perceptual.width,
+    config.perceptual.weights,
+  )
 
 
 def _average(step, recent, stage, checkpoints):
@@ -300,16 +276,26 @@ def _duration(seconds):
   return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
-def report(config, workdir, model, evaluator, splits, state):
-  """Evaluates a state: eval/DATASET.json, figures, the final table."""
-  variables = parallel.replicate(_variables(state))
+def report(workdir, config, run, splits=None, evaluator=None):
+  """Evaluates a checkpoint: eval/DATASET.json, figures, the final table.
+
+  Args:
+    workdir: folder of the run.
+    config, run: of `trained`.
+    splits, evaluator: `build.Splits` and `evaluate.Evaluator` where they are
+      at hand already.
+  """
+  splits = splits or build.load_splits(config)
+  evaluator = evaluator or evaluate.Evaluator(config, run.model, splits)
+  variables = parallel.replicate(run.variables)
   result = None
   if evaluator.annotated:
-    start = parallel.replicate(_variables(build.initial_state(config, model)))
+    start = build.initial_state(config, run.model)
+    start = parallel.replicate(_variables(start))
     result = evaluate.evaluate(
-      config, evaluator, variables, start, state.step, workdir
+      config, evaluator, variables, start, run.step, workdir
     )
-  showcase.draw(config, workdir, model, splits, variables, result)
+  showcase.draw(config, workdir, run.model, splits, variables, result)
   if result is None:
     logger.info("No annotated train and test images: no regression.")
   else:

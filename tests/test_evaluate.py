@@ -41,6 +41,12 @@ class Dots:
       features=lambda images: (images[:, ::4, ::4], images),
       pose=pose,
       match=flow.correlation,
+      decode=lambda a, maps: a,
+      encode=lambda images: types.SimpleNamespace(
+        appearance=images,
+        pose=types.SimpleNamespace(points=pose(images).points, maps=images),
+        features=images[:, ::4, ::4],
+      ),
     )
 
 

@@ -1,36 +1,216 @@
-"""Writes a small folder of synthetic faces in the layout of `folder.py`."""
+"""Writes small datasets of synthetic faces, each in the layout of the real one.
+
+Every writer takes an existing, empty folder, the number of training and of
+test pictures (or pairs), and the seed of the faces.
+"""
 
 import csv
+import io
 import pathlib
 
+import numpy as np
 from PIL import Image
 
 from c3_jax import landmarks
-from c3_jax.data import synthetic
+from c3_jax.data import celeba, lsun, synthetic
 
 SIDE = 64
 
 
 def write_folder(root, *, train, test, seed=0):
-  """Writes images/*.jpg and landmarks.csv.
-
-  Args:
-    root: an existing, empty folder.
-    train, test: how many annotated faces of each split.
-    seed: of the faces.
-  """
+  """Writes the layout of `folder.py`: images/*.jpg and landmarks.csv."""
   images = pathlib.Path(root) / "images"
   images.mkdir()
   columns = [f"{axis}{i}" for i in range(1, 6) for axis in "xy"]
   rows = [["file", "split", *columns]]
   for split, n in (("train", train), ("test", test)):
-    faces = synthetic.dataset(
-      seed, split=split, n=n, image_size=SIDE, load_size=SIDE, batch=n
-    )
-    pixels = landmarks.coords_to_pixels(faces["points"], SIDE)
-    for i in range(n):
+    for i, (picture, pixels) in enumerate(_faces(split, n, seed)):
       name = f"{split}_{i:03}.jpg"
-      Image.fromarray(faces["images"][i]).save(images / name, quality=95)
-      rows.append([name, split, *(f"{value:.2f}" for value in pixels[i].flat)])
+      picture.save(images / name, quality=95)
+      rows.append([name, split, *(f"{value:.2f}" for value in pixels.flat)])
   with open(pathlib.Path(root) / "landmarks.csv", "w", newline="") as file:
     csv.writer(file).writerows(rows)
+
+
+def write_celeba(root, *, train, test, seed=0):
+  """Writes the layout of `celeba.py`.
+
+  The first half of the training pictures are MAFL's; of MAFL's test pictures
+  every third lies in CelebA's training partition.
+  """
+  root = pathlib.Path(root)
+  images = root / "img_align_celeba"
+  for folder in (images, root / "MAFL"):
+    folder.mkdir()
+  faces = [
+    *((0, face) for face in _faces("train", train, seed, celeba.SIZE)),
+    *(
+      (i % 3, face)
+      for i, face in enumerate(_faces("test", test, seed, celeba.SIZE))
+    ),
+  ]
+  names = [f"{i:06}.jpg" for i in range(1, len(faces) + 1)]
+  points = [str(len(names)), "lefteye_x lefteye_y righteye_x righteye_y"]
+  points[1] += (
+    " nose_x nose_y leftmouth_x leftmouth_y rightmouth_x rightmouth_y"
+  )
+  for name, (_, (picture, pixels)) in zip(names, faces, strict=True):
+    picture.save(images / name, quality=95)
+    cells = " ".join(f"{round(value):4}" for value in pixels.flat)
+    points.append(f"{name} {cells}")
+  partition = [f"{name} {part}" for name, (part, _) in zip(names, faces)]
+  identity = [f"{name} {i // 2 + 1}" for i, name in enumerate(names)]
+  for name, lines in {
+    "list_landmarks_align_celeba.txt": points,
+    "list_eval_partition.txt": partition,
+    "identity_CelebA.txt": identity,
+    "MAFL/training.txt": names[: train // 2],
+    "MAFL/testing.txt": names[train:],
+  }.items():
+    _write_lines(root / name, lines)
+
+
+def write_aflw(root, *, train, test, seed=0):
+  """Writes both layouts of `aflw.py`."""
+  from scipy import io as matlab  # Takes time to import.
+
+  root = pathlib.Path(root)
+  for folder in ("output", "aflw_cropped", "MTFL/AFLW"):
+    (root / folder).mkdir(parents=True)
+  columns = [f"{axis}{i}" for i in range(1, 6) for axis in "xy"]
+  rows = [["image_file", "crop_file", "set", "face_id", *columns]]
+  testing = []
+  for split, n in (("train", train), ("test", test)):
+    names, points = [], []
+    for i, (picture, pixels) in enumerate(_faces(split, n, seed, (110, 120))):
+      names.append(f"{split}_{i:05}.jpg")
+      points.append(pixels)
+      picture.save(root / "output" / names[-1], quality=95)
+    _write_lines(root / f"aflw_{split}_images.txt", names)
+    matlab.savemat(
+      root / f"aflw_{split}_keypoints.mat",
+      {"gt": np.array(points)[..., ::-1], "hw": np.full((n, 2), (120, 110))},
+    )
+    for i, (picture, pixels) in enumerate(_faces(split, n, seed, (150, 150))):
+      file = f"image{i:05}.jpg" if split == "train" else f"image{n + i:05}.jpg"
+      kind = 1 if split == "train" else 2
+      crop = f"crop_{split}_{i:05}.jpg"
+      rows.append(
+        [file, crop, kind, i, *(f"{value + 1:.3f}" for value in pixels.flat)]
+      )
+      if split == "train":
+        picture.save(root / "aflw_cropped" / crop, quality=95)
+      else:
+        name = f"{i + 1:04}-{file}"
+        picture.save(root / "MTFL" / "AFLW" / name, quality=95)
+        cells = " ".join(f"{value + 1:.3f}" for value in pixels.T.flat)
+        testing.append(f" AFLW\\{name} {cells} 1 2 2 3")
+  _write_lines(root / "MTFL" / "testing.txt", testing)
+  with open(
+    root / "aflw_cropped" / "facedata_cropped.csv", "w", newline=""
+  ) as file:
+    csv.writer(file).writerows(rows)
+
+
+def write_pf_pascal(root, *, train, test, seed=0):
+  """Writes the layout of `pf_pascal.py`: numbers of pairs; val is like test."""
+  root = pathlib.Path(root)
+  images = root / "PF-dataset-PASCAL" / "JPEGImages"
+  for folder in (images, root / "image_pairs"):
+    folder.mkdir(parents=True)
+  prefix = "PF-dataset-PASCAL/JPEGImages/"
+  header = ["source_image", "target_image", "class"]
+  for number, (split, n) in enumerate(
+    {"train": train, "val": test, "test": test}.items()
+  ):
+    annotated = split != "train"
+    rows = [[*header, *(["XA", "YA", "XB", "YB"] if annotated else ["flip"])]]
+    sides = [
+      _faces(split, n, (seed, number, i), size)
+      for i, size in enumerate([(120, 90), (100, 125)])
+    ]
+    for i, ends in enumerate(zip(*sides)):
+      row = []
+      for (picture, _), side in zip(ends, "ab"):
+        name = f"200{number}_{i:05}{side}.jpg"
+        picture.save(images / name, quality=95)
+        row.append(prefix + name)
+      row.append(i % 20 + 1)
+      if annotated:
+        row += [
+          ";".join(f"{value + 1:.4f}" for value in pixels[:, axis])
+          for _, pixels in ends
+          for axis in (0, 1)
+        ]
+      else:
+        row.append(i % 2)
+      rows.append(row)
+    with open(
+      root / "image_pairs" / f"{split}_pairs.csv", "w", newline=""
+    ) as file:
+      csv.writer(file).writerows(rows)
+
+
+def write_lsun(root, *, train, test=0, seed=0, lmdb=False):
+  """Writes the layout of `lsun.py`, for both categories.
+
+  Args:
+    root, train, seed: as above.
+    test: nothing is annotated, and nothing is written for it.
+    lmdb: write LMDBs, which needs the package of that name; else the folders
+      that the official tool exports.
+  """
+  for category, name in (("car", "car"), ("bedroom", "bedroom_train")):
+    folder = pathlib.Path(root) / (f"{name}_lmdb" if lmdb else name)
+    pictures = {}
+    for i, (picture, _) in enumerate(
+      _faces("train", train, seed + lsun.CATEGORIES.index(category), (96, 72))
+    ):
+      data = io.BytesIO()
+      picture.save(data, "webp", quality=90)
+      pictures[f"{i:06x}{seed:034x}"] = data.getvalue()
+    if lmdb:
+      _write_lmdb(folder, pictures)
+      continue
+    for key, data in pictures.items():
+      nested = folder.joinpath(*key[:6])
+      nested.mkdir(parents=True)
+      (nested / f"{key}.webp").write_bytes(data)
+
+
+def _write_lmdb(folder, pictures):
+  import lmdb
+
+  folder.mkdir(parents=True)
+  with lmdb.open(str(folder), map_size=2**24 + 2**20 * len(pictures)) as env:
+    with env.begin(write=True) as transaction:
+      for key, data in pictures.items():
+        transaction.put(key.encode(), data)
+
+
+def _faces(split, n, seed, size=(SIDE, SIDE)):
+  """Draws n faces: a generator of (PIL image of `size`, [5, 2] pixels in it).
+
+  The pixels count from 0, the centre of the first one.
+  """
+  if not n:
+    return
+  if isinstance(seed, tuple):
+    seed = int(np.random.default_rng(seed).integers(2**31))
+  faces = synthetic.dataset(
+    seed,
+    split="test" if split == "test" else "train",
+    n=n,
+    image_size=SIDE,
+    load_size=SIDE,
+    batch=32,
+  )
+  for image, points in zip(faces["images"], faces["points"], strict=True):
+    picture = Image.fromarray(image)
+    if size != picture.size:
+      picture = picture.resize(size, Image.BICUBIC)
+    yield picture, landmarks.coords_to_pixels(points, np.array(size))
+
+
+def _write_lines(path, lines):
+  path.write_text("".join(f"{line}\n" for line in lines))

@@ -43,6 +43,7 @@ def load_folder(
   landmarks="landmarks.csv",
   extra_root=None,
   cache=True,
+  crop="square",
 ):
   """Loads one split of a folder, sorted by file name.
 
@@ -57,6 +58,7 @@ def load_folder(
     extra_root: another such folder. All of its images, but for the test rows
       of its own landmarks.csv, join "train".
     cache: keep the decoded pictures in memory.
+    crop: rule of `arrays.crop_box`.
 
   Returns:
     ArrayDataset if cache, else StreamingDataset; None if split is "fit" or
@@ -100,6 +102,7 @@ def load_folder(
     pixels=pixels,
     names=names,
     cache=cache,
+    crop=crop,
   )
 
 
@@ -123,11 +126,12 @@ def _extra_images(root, seen):
   return [paths[i] for i in new], [f"{folder}/{names[i]}" for i in new]
 
 
-def list_images(root):
+def list_images(root, suffixes=_SUFFIXES):
   """Finds the pictures of a folder.
 
   Args:
     root: a folder with a subfolder images/, or else with the pictures.
+    suffixes: of their names, in lower case.
 
   Returns:
     (images, files): the folder that holds the pictures, a Path, and their
@@ -152,14 +156,18 @@ def list_images(root):
     visited.add(real)
     subfolders[:] = sorted(s for s in subfolders if not s.startswith("."))
     for name in names:
-      if name.lower().endswith(_SUFFIXES) and not name.startswith("."):
+      if name.lower().endswith(suffixes) and not name.startswith("."):
         path = pathlib.Path(folder, name)
         files.append(path.relative_to(images).as_posix())
   if not files:
     raise UserError(
-      f"{images} has no images; put .jpg, .jpeg or .png files into it."
+      f"{images} has no images; put {_or(suffixes)} files into it."
     )
   return images, sorted(files)
+
+
+def _or(words):
+  return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 def _landmarks_of(root, images, files, landmarks):

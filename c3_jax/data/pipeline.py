@@ -1,11 +1,10 @@
 """Picture files through tf.data: decode, resize, crop, batch.
 
-Every file becomes the largest central square of its picture, scaled to
-load_size (see `arrays` for the frame). The orientation tag of EXIF is
-ignored: points are pixels of the file as stored.
+Every file becomes the box of its crop rule, scaled to load_size (see `arrays`
+for the frame, `decode` for a single file).
 """
 
-import contextlib
+import itertools
 import logging
 import os
 import time
@@ -13,23 +12,8 @@ import time
 import numpy as np
 
 from c3_jax.data import arrays, order
+from c3_jax.data.decode import load, tf
 from c3_jax.errors import UserError
-
-# Silences TensorFlow's notes, and its errors on broken files without a name;
-# the note on oneDNN goes by no log level.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-try:
-  import tensorflow as tf
-except ModuleNotFoundError as error:
-  raise UserError(
-    "tensorflow is not installed, which reads picture files: install it."
-  ) from error
-
-# TensorFlow would take the accelerator's memory from JAX. It refuses once it
-# has been used, and then it is the caller's to arrange.
-with contextlib.suppress(RuntimeError):
-  tf.config.set_visible_devices([], "GPU")
 
 logger = logging.getLogger(__name__)
 
@@ -38,72 +22,131 @@ _LOG_SECONDS = 5
 _NAMES_LOGGED = 10
 
 
-def _load(path, load_size):
-  """Reads one file: (uint8 [S, S, 3], int32 [2] = (width, height))."""
-  # Despite its name this op reads PNG too, and only it can be told not to use
-  # the fast but inexact transform: 9 grey levels off at quality 95.
-  image = tf.io.decode_jpeg(
-    tf.io.read_file(path), channels=3, dct_method="INTEGER_ACCURATE"
-  )
-  size = tf.shape(image)[:2]
-  extent = tf.cast(size, tf.float32)
-  scale = tf.repeat(load_size / tf.reduce_min(extent), 2)
-  # tf.image.resize(antialias=True) is this op; used directly, it scales both
-  # axes by the same factor and computes nothing outside the crop, whatever
-  # the aspect ratio.
-  image = tf.raw_ops.ScaleAndTranslate(
-    images=image[None],
-    size=[load_size, load_size],
-    scale=scale,
-    translation=(load_size - extent * scale) / 2,
-    kernel_type="triangle",
-    antialias=True,
-  )[0]
-  image = tf.saturate_cast(tf.round(image), tf.uint8)
-  return tf.ensure_shape(image, [load_size, load_size, 3]), size[::-1]
+class _Pictures:
+  """Encoded pictures, and how each is loaded.
+
+  Attributes:
+    paths: list of n file names.
+    read: None, or a function index -> bytes that stands in for the file.
+  """
+
+  def __init__(self, paths, load_size, crop, read=None):
+    arrays.crop_box(crop, 1.0, 1.0)  # Refuses an unknown rule.
+    self.paths = paths if read else [os.fspath(path) for path in paths]
+    self.read = read
+    webp = read or any(path.lower().endswith(".webp") for path in self.paths)
+    self._options = {"load_size": load_size, "crop": crop, "webp": bool(webp)}
+
+  def elements(self, batches):
+    """tf.data of the pictures that can be decoded, in parallel, in order.
+
+    Args:
+      batches: function that gives an iterator of int64 [b] arrays of indices.
+
+    Returns:
+      Dataset of dicts: position (running number, over the broken ones too),
+      index, image, file_size.
+    """
+    files = None if self.read else tf.constant(self.paths, tf.string)
+
+    def generate():
+      position = 0
+      for index in batches():
+        data = np.full(len(index), b"", object)
+        if self.read:
+          data[:] = [self.read(i) for i in index]
+        yield np.arange(position, position + len(index)), index, data
+        position += len(index)
+
+    @tf.autograph.experimental.do_not_convert
+    def decode(position, index, data):
+      if files is not None:
+        data = tf.io.read_file(files[index])
+      image, size = load(data, **self._options)
+      return {
+        "position": position,
+        "index": index,
+        "image": image,
+        "file_size": size,
+      }
+
+    shapes = [tf.TensorSpec([None], t) for t in (tf.int64, tf.int64, tf.string)]
+    dataset = tf.data.Dataset.from_generator(
+      generate, output_signature=tuple(shapes)
+    )
+    dataset = dataset.unbatch().map(
+      decode, tf.data.AUTOTUNE, deterministic=True
+    )
+    return dataset.ignore_errors()
+
+  def image(self, index):
+    """uint8 [S, S, 3] of one picture, or None if it cannot be decoded."""
+    try:
+      if self.read:
+        data = tf.constant(self.read(index))
+      else:
+        data = tf.io.read_file(self.paths[index])
+      return load(data, **self._options)[0].numpy()
+    except tf.errors.OpError:
+      return None
 
 
-def read(paths, *, load_size):
+def read(paths, *, load_size, crop="square", reader=None):
   """Reads picture files in parallel and in order; skips what is broken.
 
   Args:
-    paths: list of n file names, JPEG or PNG of any colour type.
+    paths: list of n file names, JPEG or PNG of any colour type, or WebP.
     load_size: side of the loaded picture in pixels.
+    crop: rule of `arrays.crop_box`.
+    reader: function index -> bytes that stands in for the files, or None.
 
   Yields:
     dict(index=int64 [b], image=uint8 [b, S, S, 3], file_size=int32 [b, 2] as
     (width, height)) in batches of varying b <= 64. The index of a file that
     cannot be read or decoded never appears.
   """
-  files = tf.constant([os.fspath(path) for path in paths], tf.string)
+  pictures = _Pictures(paths, load_size, crop, reader)
+  n = len(pictures.paths)
 
-  def load(index):
-    image, size = _load(files[index], load_size)
-    return {"index": index, "image": image, "file_size": size}
+  def batches():
+    for start in range(0, n, _READ_BATCH):
+      yield np.arange(start, min(start + _READ_BATCH, n))
 
-  dataset = tf.data.Dataset.range(len(paths))
-  dataset = dataset.map(load, tf.data.AUTOTUNE, deterministic=True)
-  dataset = dataset.ignore_errors().batch(_READ_BATCH)
-  yield from dataset.prefetch(2).as_numpy_iterator()
+  dataset = pictures.elements(batches).batch(_READ_BATCH).prefetch(2)
+  for batch in dataset.as_numpy_iterator():
+    del batch["position"]
+    yield batch
 
 
 class StreamingDataset:
   """Picture files, decoded each time they are seen.
 
   The same attributes and batches, byte for byte, as the `ArrayDataset` of the
-  same files.
+  same files. Where a file turns out broken while it trains, the next good one
+  takes its place, in every epoch and after every restart; it is named once.
 
   Attributes:
-    paths: list of n file names; all must be readable, as `scan` makes sure.
+    paths: list of n file names.
     points: float32 [n, P, 2] in [-1, 1] of the model frame, or None.
     names: list of n str.
     load_size: side of a loaded picture in pixels.
   """
 
-  def __init__(self, paths, *, load_size, points=None, names=None):
-    self.paths = [os.fspath(path) for path in paths]
+  def __init__(
+    self,
+    paths,
+    *,
+    load_size,
+    points=None,
+    names=None,
+    crop="square",
+    reader=None,
+  ):
+    self._pictures = _Pictures(paths, load_size, crop, reader)
+    self._broken = set()
+    self.paths = self._pictures.paths
     self.points = None if points is None else np.asarray(points, np.float32)
-    self.names = list(self.paths if names is None else names)
+    self.names = self.paths if names is None else list(names)
     self.load_size = load_size
 
   def __len__(self):
@@ -114,12 +157,15 @@ class StreamingDataset:
 
     Yields:
       dict(image=uint8 [b, S, S, 3], index=int64 [b]), b = batch_size / c.
+
+    Raises:
+      UserError: if too many files turn out broken.
     """
     yield from self._stream(
       lambda: order.batch_indices(
         len(self), batch_size, seed=seed, start_step=start_step, shard=shard
       ),
-      batch_size // shard[1],
+      self._next_good,
     )
 
   def eval_batches(self, batch_size):
@@ -128,31 +174,95 @@ class StreamingDataset:
     Yields:
       dict(image=uint8 [b, S, S, 3], index=int64 [b], mask=float32 [b]), and
       points=float32 [b, P, 2] if there are any.
+
+    Raises:
+      UserError: if a file cannot be decoded: no sample may be left out.
     """
     indices = list(order.eval_indices(len(self), batch_size))
-    stream = self._stream(lambda: (index for index, _ in indices), batch_size)
+    stream = self._stream(lambda: (index for index, _ in indices), self._refuse)
     for batch, (index, mask) in zip(stream, indices, strict=True):
       batch["mask"] = mask
       if self.points is not None:
         batch["points"] = self.points[index]
       yield batch
 
-  def _stream(self, indices, batch_size):
-    """Decodes a generator function of index batches: NumPy dicts."""
-    files = tf.constant(self.paths, tf.string)
+  def _stream(self, batches, mend):
+    """Decodes a generator function of index batches: NumPy dicts.
 
-    def load(index):
-      return {"image": _load(files[index], self.load_size)[0], "index": index}
+    Args:
+      batches: function that gives an iterator of int64 [b] arrays.
+      mend: function of the index of a broken picture that gives what to show
+        in its place: uint8 [S, S, 3].
+    """
+    size = len(next(batches(), ()))
+    chunks = self._pictures.elements(batches).batch(max(size, 1))
+    chunks = chunks.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
+    ahead = {"position": np.empty(0, np.int64)}
+    for start, index in zip(itertools.count(0, size), batches()):
+      # As long as nothing is broken, a chunk is a batch and nothing is copied.
+      while (
+        not len(ahead["position"]) or ahead["position"][-1] < start + size - 1
+      ):
+        chunk = next(chunks, None)
+        if chunk is None:
+          break
+        ahead = _concatenate(ahead, chunk)
+      found = np.searchsorted(ahead["position"], start + size)
+      rows = ahead["position"][:found] - start
+      image = ahead["image"][:found] if found else None
+      ahead = {name: value[found:] for name, value in ahead.items()}
+      if found < size:
+        image = self._fill(index, rows, image, mend)
+      yield {"image": image, "index": index}
 
-    dataset = tf.data.Dataset.from_generator(
-      indices, output_signature=tf.TensorSpec([batch_size], tf.int64)
+  def _fill(self, index, rows, found, mend):
+    """A whole batch from the rows that were decoded: uint8 [b, S, S, 3]."""
+    image = np.empty((len(index), *[self.load_size] * 2, 3), np.uint8)
+    if len(rows):
+      image[rows] = found
+    for row in np.setdiff1d(np.arange(len(index)), rows):
+      image[row] = mend(index[row])
+    return image
+
+  def _refuse(self, index):
+    raise UserError(
+      f"{self.paths[index]} cannot be decoded; restore it, or remove it from "
+      "the lists of the dataset."
     )
-    dataset = dataset.unbatch().map(load, tf.data.AUTOTUNE, deterministic=True)
-    dataset = dataset.batch(batch_size).prefetch(tf.data.AUTOTUNE)
-    yield from dataset.as_numpy_iterator()
+
+  def _next_good(self, index):
+    """The first picture after a broken one that can be decoded."""
+    n, image = len(self), None
+    while image is None:
+      if index not in self._broken:
+        self._broken.add(index)
+        logger.warning(
+          "Skipped %s, which cannot be decoded.", self.paths[index]
+        )
+        _check_count(self.paths[index], len(self._broken), n)
+      index = (index + 1) % n
+      image = self._pictures.image(index)
+    return image
 
 
-def scan(paths, *, image_size, load_size, pixels=None, names=None, cache=True):
+def _concatenate(a, b):
+  if not len(a["position"]):
+    return b
+  return {name: np.concatenate([a[name], b[name]]) for name in a}
+
+
+def scan(
+  paths,
+  *,
+  image_size,
+  load_size,
+  pixels=None,
+  names=None,
+  cache=True,
+  crop="square",
+  pixels_size=None,
+  reader=None,
+):
   """Decodes every file once, leaves out the broken ones, makes a dataset.
 
   Broken files are named in the log. A few are skipped: up to 3, or 1 % of the
@@ -166,6 +276,10 @@ def scan(paths, *, image_size, load_size, pixels=None, names=None, cache=True):
       the first pixel, or None.
     names: list of n str; by default the paths.
     cache: keep the decoded pictures in memory.
+    crop: rule of `arrays.crop_box`.
+    pixels_size: (width, height), or [n, 2] of them, of the pictures that
+      `pixels` was measured on, where that is another scale of the files.
+    reader: function index -> bytes that stands in for the files, or None.
 
   Returns:
     ArrayDataset if cache, else StreamingDataset, of the good files in order.
@@ -178,7 +292,7 @@ def scan(paths, *, image_size, load_size, pixels=None, names=None, cache=True):
   images = _allocate(n, load_size) if cache else None
   good, sizes = [], []
   start = logged = time.monotonic()
-  for batch in read(paths, load_size=load_size):
+  for batch in read(paths, load_size=load_size, crop=crop, reader=reader):
     if cache:
       images[len(good) : len(good) + len(batch["index"])] = batch["image"]
     good.extend(batch["index"].tolist())
@@ -186,22 +300,30 @@ def scan(paths, *, image_size, load_size, pixels=None, names=None, cache=True):
     if time.monotonic() - logged > _LOG_SECONDS:
       logged = time.monotonic()
       logger.info("Decoded %d of %d images.", good[-1] + 1, n)
-  _check_broken([os.fspath(path) for path in paths], good)
+  check_broken(paths, good)
   logger.info("Decoded %d images in %.1f s.", n, time.monotonic() - start)
 
   names = paths if names is None else names
-  names = [os.fspath(names[i]) for i in good]
+  names = [str(names[i]) for i in good]
   points = None
   if pixels is not None:
+    sizes = np.concatenate(sizes)
+    if pixels_size is not None:
+      sizes = np.broadcast_to(pixels_size, (n, 2))[good]
     points = arrays.points_to_frame(
-      np.asarray(pixels)[good], np.concatenate(sizes), image_size, load_size
+      np.asarray(pixels)[good], sizes, image_size, load_size, crop
     )
   if cache:
     return arrays.ArrayDataset(
       images[: len(good)], points, names, image_size=image_size
     )
   return StreamingDataset(
-    [paths[i] for i in good], load_size=load_size, points=points, names=names
+    [paths[i] for i in good],
+    load_size=load_size,
+    points=points,
+    names=names,
+    crop=crop,
+    reader=reader and (lambda i: reader(good[i])),
   )
 
 
@@ -216,20 +338,25 @@ def _allocate(n, load_size):
   return np.empty(shape, np.uint8)
 
 
-def _check_broken(paths, good):
+def check_broken(paths, good):
   """Logs the files that are not among the indices `good`, or gives up."""
-  n = len(paths)
+  n, paths = len(paths), [str(path) for path in paths]
   broken = sorted(set(range(n)).difference(good))
   if not broken:
     return
-  if not good or len(broken) > max(3, n // 100):
-    raise UserError(
-      f"{paths[broken[0]]} cannot be decoded, one of {len(broken)} broken of "
-      f"{n} images; remove them or convert them to JPEG or PNG."
-    )
+  _check_count(paths[broken[0]], len(broken), n)
   named = ", ".join(paths[i] for i in broken[:_NAMES_LOGGED])
   more = len(broken) - _NAMES_LOGGED
   named += f" and {more} more" if more > 0 else ""
   logger.warning(
     "Skipped %d of %d images that cannot be decoded: %s", len(broken), n, named
   )
+
+
+def _check_count(path, broken, n):
+  """Gives up if too many of n files are broken; `path` is one of them."""
+  if broken == n or broken > max(3, n // 100):
+    raise UserError(
+      f"{path} cannot be decoded, one of {broken} broken of {n} images; remove "
+      "them or convert them to JPEG or PNG."
+    )

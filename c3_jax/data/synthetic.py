@@ -26,6 +26,7 @@ __all__ = [
   "correspondence",
   "dataset",
   "landmarks",
+  "poses",
   "render",
   "sample_appearance",
   "sample_pose",
@@ -126,6 +127,25 @@ def sample_appearance(key):
   )
 
 
+def _stream(seed, split):
+  """The key of all examples of a split."""
+  if split not in SPLITS:
+    raise UserError(
+      f"the synthetic faces have no split {split!r}: use one of {SPLITS}"
+    )
+  return jax.random.fold_in(jax.random.key(seed), SPLITS.index(split))
+
+
+def poses(seed, *, split, n):
+  """The "pose" of `dataset`, without drawing a picture."""
+
+  def pose(index):
+    key = jax.random.fold_in(_stream(seed, split), index)
+    return sample_pose(jax.random.split(key)[0])
+
+  return jax.device_get(jax.jit(jax.vmap(pose))(np.arange(n)))
+
+
 @functools.partial(jax.jit, static_argnames=("size",))
 def _examples(key, indices, *, size, extent):
   """Draws the examples `indices` [n] of the stream `key`."""
@@ -163,10 +183,6 @@ def dataset(seed, *, split, n, image_size, load_size, batch=256):
   Raises:
     UserError: on an unknown split, n < 1 or load_size < image_size.
   """
-  if split not in SPLITS:
-    raise UserError(
-      f"the synthetic faces have no split {split!r}: use one of {SPLITS}"
-    )
   if n < 1:
     raise UserError(f"{n} synthetic faces asked for: n must be at least 1")
   if load_size < image_size:
@@ -174,7 +190,7 @@ def dataset(seed, *, split, n, image_size, load_size, batch=256):
       f"load_size {load_size} is smaller than image_size {image_size}: make it"
       " at least as large"
     )
-  key = jax.random.fold_in(jax.random.key(seed), SPLITS.index(split))
+  key = _stream(seed, split)
   parts = []
   # Always whole batches: one compilation, and the same rounding whatever n.
   for start in range(0, n, batch):

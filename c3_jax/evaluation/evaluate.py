@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from c3_jax import augment, landmarks, parallel, warp
-from c3_jax.evaluation import regression, transfer
+from c3_jax.evaluation import between, regression
 
 HELD_OUT = 0.1  # IMM's share of the annotated training images.
 
@@ -84,8 +84,15 @@ def see_through(matrices, points):
   ].astype(np.float32)
 
 
+def normaliser(config):
+  """`config.eval.normaliser` as `regression.point_errors` takes it."""
+  value = config.eval.normaliser
+  # The flag's parser makes ("image",) of --config.eval.normaliser=image.
+  return "image" if value in ("image", ("image",)) else tuple(value)
+
+
 class Evaluator:
-  """Landmark regression on the annotated splits of a dataset.
+  """Measures on the splits of a dataset.
 
   Everything that does not depend on the parameters is prepared once: the
   compiled detector, the splits, the transforms of the perturbed evaluation.
@@ -93,23 +100,27 @@ class Evaluator:
 
   def __init__(self, config, model, splits):
     self._function = landmark_function(model, config.data.image_size)
-    self._transfer = transfer.transfer_function(model, config.data.image_size)
+    self._between = self._validation = None
+    if splits.test is not None:
+      self._between = between.Between(config, model, splits.test)
+    if between.has_pairs(splits.fit):
+      self._validation = between.Between(config, model, splits.fit)
     self._splits = splits
     self._size = config.data.image_size
-    normaliser = config.eval.normaliser
-    # The flag's parser makes ("image",) of --config.eval.normaliser=image.
-    if normaliser in ("image", ("image",)):
-      self._normaliser = "image"
-    else:
-      self._normaliser = tuple(normaliser)
+    self._normaliser = normaliser(config)
     devices = jax.local_device_count()
     self._batch_size = -(-config.eval.batch_size // devices) * devices
     self._perturbation = config.eval.perturbation.to_dict()
 
   @property
   def annotated(self):
-    """Whether the regression can be fitted and tested."""
+    """Whether there are points to measure with, and to choose by."""
     return self._splits.fit is not None and self._splits.test is not None
+
+  @property
+  def listed_pairs(self):
+    """Whether the test images come as pairs, for alignment."""
+    return between.has_pairs(self._splits.test)
 
   def landmarks(self, variables, split, warps=None):
     """Discovered landmarks [n, k, 2] of one split, fit, test or train."""
@@ -121,13 +132,31 @@ class Evaluator:
       warps=warps,
     )
 
+  def first_landmarks(self, variables, dataset, n):
+    """Discovered landmarks [n, k, 2] of the first n pictures of a dataset.
+
+    Of listed pairs, those of their sources.
+    """
+    name = "image_source" if between.has_pairs(dataset) else "image"
+    found, count = [], 0
+    for batch in dataset.eval_batches(self._batch_size):
+      out = self._function(variables, {"image": batch[name]})
+      found.append(out[batch["mask"] > 0])
+      count += len(found[-1])
+      if count >= n:
+        break
+    return np.concatenate(found)[:n]
+
   def held_out_error(self, variables):
     """Error with intercept on the last tenth of the annotated training images.
 
     The regression is fitted on the others; the test images stay untouched, so
-    this may choose checkpoints. None where there are too few annotations.
+    this may choose checkpoints. None where there are too few annotations. Of
+    listed pairs it is what PCK lacks of 100 % on the validation list.
     """
     fit = self._splits.fit
+    if between.has_pairs(fit):
+      return self._validation.missed(variables)
     n = 0 if fit is None else len(fit)
     cut = n - round(HELD_OUT * n)
     if n - cut < 5:
@@ -162,17 +191,10 @@ class Evaluator:
       *arguments, image_size=self._size, normaliser=self._normaliser
     )
 
-  def transfer(self, variables):
-    """`transfer.transfer_errors` on the test images; None for less than two."""
-    if len(self._splits.test) < 2:
-      return None
-    return transfer.transfer_errors(
-      self._transfer,
-      variables,
-      self._splits.test,
-      image_size=self._size,
-      normaliser=self._normaliser,
-      batch_size=self._batch_size,
+  def between(self, variables, untrained):
+    """`between.Between.report` of the test images."""
+    return self._between.report(
+      variables, untrained, normaliser=self._normaliser
     )
 
 
@@ -196,12 +218,13 @@ def evaluate(config, evaluator, variables, untrained, step, workdir):
     "k": config.model.k,
     "image_size": config.data.image_size,
   }
-  report |= compare(evaluator, variables, untrained)
-  if config.eval.perturb:
-    report["perturbed"] = config.eval.perturbation.to_dict() | compare(
-      evaluator, variables, untrained, perturb=True
-    )
-  report["transfer"] = evaluator.transfer(variables)
+  if not evaluator.listed_pairs:
+    report |= compare(evaluator, variables, untrained)
+    if config.eval.perturb:
+      report["perturbed"] = config.eval.perturbation.to_dict() | compare(
+        evaluator, variables, untrained, perturb=True
+      )
+  report |= evaluator.between(variables, untrained)
   path = pathlib.Path(workdir) / "eval" / f"{config.data.name}.json"
   path.parent.mkdir(exist_ok=True)
   part = path.with_suffix(".part")
@@ -222,29 +245,26 @@ def compare(evaluator, variables, untrained, *, perturb=False):
 
 
 def table(report):
-  """The errors of a report as lines of text, one convention a line."""
-  rows = [("", "error, %")]
-  for title, part in (("", report), ("perturbed: ", report.get("perturbed"))):
-    if part:
-      rows += [
-        (f"{title}regression with intercept", part["error"]["intercept"]),
-        (f"{title}regression without intercept", part["error"]["no_intercept"]),
-        (f"{title}same network untrained", part["baseline"]["untrained"]),
-        (f"{title}mean shape", part["baseline"]["mean_shape"]),
-      ]
-  if report["transfer"]:
-    rows += [
-      ("annotated points carried by flow", report["transfer"]["flow"]),
-      ("annotated points left in place", report["transfer"]["identity"]),
-    ]
-  head = (
-    f"{report['dataset']}: K = {report['k']}, step {report['step']}, "
-    f"{report['n_train']} images to fit, {report['n_test']} to test; mean "
-    "distance / normaliser"
-  )
-  width = max(len(name) for name, _ in rows)
-  lines = [
-    f"  {name:{width}}  {value if isinstance(value, str) else f'{value:8.2f}'}"
-    for name, value in rows
-  ]
-  return "\n".join([head, *lines])
+  """The numbers of a report as lines of text."""
+  lines = [f"{report['dataset']}: K = {report['k']}, step {report['step']}"]
+  if "error" in report:
+    lines[0] += (
+      f", {report['n_train']} images to fit, {report['n_test']} to test"
+    )
+    rows = []
+    for title, part in (
+      ("", report),
+      ("perturbed: ", report.get("perturbed")),
+    ):
+      if part:
+        rows += [
+          (f"{title}regression with intercept", part["error"]["intercept"]),
+          (
+            f"{title}regression without intercept",
+            part["error"]["no_intercept"],
+          ),
+          (f"{title}same network untrained", part["baseline"]["untrained"]),
+          (f"{title}mean shape", part["baseline"]["mean_shape"]),
+        ]
+    lines += between.block("mean distance / normaliser, %", rows)
+  return "\n".join([*lines, *between.lines(report)])

@@ -7,11 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from c3_jax import augment
-from c3_jax.evaluation import figures, regression
+from c3_jax.evaluation import between, curves, evaluate, figures, regression
 from c3_jax.evaluation.transfer import transferred
 
-SHOWN = 24
+SHOWN = 18
 SWAPPED = 6
+ROW = 8
+CARRIED = 5
 
 
 def encode(model, images):
@@ -36,27 +38,29 @@ def draw(config, workdir, model, splits, variables, report):
   folder = pathlib.Path(workdir) / "figures"
   folder.mkdir(exist_ok=True)
   dataset = splits.train if splits.test is None else splits.test
-  n = max(2, min(SHOWN, len(dataset) // 2 * 2))
-  batch = next(dataset.eval_batches(n))
-  images = augment.centre_crop(batch["image"], config.data.image_size)
-  images = images.astype(np.float32) / 255
+  images, annotated = pictures(dataset, config.data.image_size)
   apply = lambda method, *args: jax.device_get(  # noqa: E731
     jax.jit(lambda v, *args: model.apply(v, *args, method=method))(
       variables, *args
     )
   )
   points, maps, a, features = apply(encode, images)
-  annotated = predicted = None
-  if report is not None:
-    annotated = batch["points"]
-    size = config.data.image_size
+  predicted = None
+  if report is not None and "regressor" in report:
     regressor = regression.Regressor.from_json(report["regressor"]["intercept"])
+    size = config.data.image_size
     pixels = regressor.apply(regression.to_corner_pixels(points, size))
     predicted = 2 * pixels / size - 1
+    errors = image_errors(config, model, splits, variables, report)
+    curves.error_curve_figure(folder / "errors.png", errors)
   figures.landmarks_figure(
-    folder / "landmarks.png", images, points, annotated, predicted
+    folder / "landmarks.png",
+    images,
+    points,
+    None if predicted is None else annotated,
+    predicted,
   )
-  m = min(SWAPPED, n)
+  m = min(SWAPPED, len(images))
   grid_a = jnp.repeat(a[:m], m, 0)
   grid_p = jnp.tile(maps[:m], (m, 1, 1, 1))
   swapped = apply("decode", grid_a, grid_p)
@@ -66,26 +70,83 @@ def draw(config, workdir, model, splits, variables, report):
     images[:m],
     swapped.reshape(m, m, *images.shape[1:]),
   )
-  rows = slice(0, min(8, n))
-  a, p = a[rows], maps[rows]
+  a, p = a[:ROW], maps[:ROW]
   figures.template_figure(
     folder / "template.png",
-    images[rows],
+    images[:ROW],
     apply("decode", a, p),
     apply("decode", np.zeros_like(a), p),
     apply("decode", a, np.zeros_like(p)),
   )
-  half = n // 2
-  carried = apply(transferred, features[:half], features[half:], points[:half])
-  shown = slice(0, min(8, half))
+  first, second = (slice(i, 2 * CARRIED, 2) for i in (0, 1))
+  carried = apply(transferred, features[first], features[second], points[first])
   figures.transfer_figure(
     folder / "transfer.png",
-    images[:half][shown],
-    images[half:][shown],
-    points[half:][shown],
-    carried[shown],
-    points[:half][shown],
+    images[first],
+    images[second],
+    points[second],
+    carried,
+    points[first],
   )
-  curves = pathlib.Path(workdir) / "metrics.jsonl"
-  if curves.exists():
-    figures.curves_figure(folder / "curves.png", curves)
+  log = pathlib.Path(workdir) / "metrics.jsonl"
+  if log.exists():
+    curves.curves_figure(folder / "curves.png", log)
+
+
+def pictures(dataset, size):
+  """The pictures that are shown: (images, points).
+
+  Args:
+    dataset: of pictures, or of listed pairs.
+    size: side of the model frame in pixels.
+
+  Returns:
+    images [n, size, size, 3] in [0, 1], n even, in pairs (0, 1), (2, 3), ..;
+    points [n, P, 2], or None where there are none or they are of pairs.
+  """
+  points = None
+  if between.has_pairs(dataset):
+    pairs = max(1, min(SHOWN // 2, len(dataset)))
+    batch = next(dataset.eval_batches(pairs))
+    images = np.stack([batch["image_target"], batch["image_source"]], 1)
+    images = images.reshape(-1, *images.shape[2:])
+  else:
+    batch = next(
+      dataset.eval_batches(max(2, min(SHOWN, len(dataset) // 2 * 2)))
+    )
+    images, points = batch["image"], batch.get("points")
+  images = augment.centre_crop(images, size)
+  return images.astype(np.float32) / 255, points
+
+
+def image_errors(config, model, splits, variables, report):
+  """The error of each test image in per cent: {name: [n]}.
+
+  Of the regressors with and without intercept, and of the mean training
+  shape.
+  """
+  size, n = config.data.image_size, jax.local_device_count()
+  found = evaluate.detect(
+    evaluate.landmark_function(model, size),
+    variables,
+    splits.test,
+    batch_size=-(-config.eval.batch_size // n) * n,
+  )
+  pixels = lambda points: regression.to_corner_pixels(points, size)  # noqa: E731
+  estimates = {
+    name.replace("_", " "): regression.Regressor.from_json(
+      report["regressor"][name]
+    ).apply(pixels(found))
+    for name in ("intercept", "no_intercept")
+  }
+  shape = regression.mean_shape(pixels(splits.fit.points))
+  estimates["mean shape"] = np.broadcast_to(shape, (len(found), *shape.shape))
+  return {
+    name: regression.point_errors(
+      points,
+      pixels(splits.test.points),
+      normaliser=evaluate.normaliser(config),
+      image_size=size,
+    ).mean(1)
+    for name, points in estimates.items()
+  }

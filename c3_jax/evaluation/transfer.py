@@ -1,11 +1,15 @@
-"""Points carried from one image to another by the flow (Fig. 3)."""
+"""Points carried from one picture to another by the flow (Fig. 3).
+
+Here, unlike in `alignment`, matches are read in the coordinates of
+`landmarks.py`, in which the network's maps lie.
+"""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from c3_jax import augment, parallel, warp
+from c3_jax import warp
 from c3_jax.evaluation import regression
+from c3_jax.evaluation.spline import spline
 from c3_jax.models import flow
 
 
@@ -18,70 +22,67 @@ def transferred(model, f_from, f_to, points):
     points: [n, p, 2] in the images `from`.
 
   Returns:
-    [n, p, 2] in the images `to`: T^{to->from}, which holds the match in `to`
-    of each cell of `from`, read bilinearly at the points.
+    [n, p, 2] in the images `to`, by `carry`.
   """
-  field = flow.hard_correspondence(model.match(f_to, f_from))
-  return jax.vmap(warp.sample)(field, points)
+  return carry(model.match(f_to, f_from), points)
 
 
-def transfer_function(model, image_size):
-  """A pmapped (variables, batch) -> points [n, p, 2] in the second images.
-
-  The batch has image_from and image_to, uint8 [n, s, s, 3], and points,
-  float32 [n, p, 2] in the first.
-  """
-
-  def carry(variables, batch):
-    images = jnp.concatenate([batch["image_from"], batch["image_to"]])
-    images = augment.centre_crop(images, image_size).astype(jnp.float32) / 255
-
-    def run(model, images, points):
-      f_from, f_to = jnp.split(model.features(images)[0], 2)
-      return transferred(model, f_from, f_to, points)
-
-    return model.apply(variables, images, batch["points"], method=run)
-
-  return parallel.pmap_eval(carry)
-
-
-def transfer_errors(
-  function, variables, dataset, *, image_size, normaliser, batch_size
-):
-  """How well annotated points arrive, over pairs of neighbouring images.
-
-  Image 2m gives its points to image 2m + 1.
+def carry(scores, points):
+  """Carries points of the target to the source.
 
   Args:
-    function: of `transfer_function`.
-    variables: params and batch_stats.
-    dataset: annotated, with `eval_batches`.
-    image_size: side of the model frame in pixels.
-    normaliser: as `regression.point_errors`.
-    batch_size: pairs at a time, a multiple of the local devices.
+    scores: [n, h, w, h, w], C^ with the source's cells first.
+    points: [n, p, 2] in the target.
 
   Returns:
-    {"flow": percent, "identity": percent}; identity leaves the points where
-    they are.
+    [n, p, 2] in the source: T^{source->target}, which holds the match in the
+    source of each cell of the target, read bilinearly at the points.
   """
-  carried = []
-  for batch in dataset.eval_batches(2 * batch_size):
-    inputs = {
-      "image_from": batch["image"][0::2],
-      "image_to": batch["image"][1::2],
-      "points": batch["points"][0::2],
-    }
-    carried.append(function(variables, inputs))
-  pairs = len(dataset) // 2
-  carried = np.concatenate(carried)[:pairs]
-  points = dataset.points[: 2 * pairs]
+  return jax.vmap(warp.sample)(flow.hard_correspondence(scores), points)
 
-  def error(found):
-    return regression.error_percent(
-      regression.to_corner_pixels(found, image_size),
-      regression.to_corner_pixels(points[1::2], image_size),
-      normaliser=normaliser,
-      image_size=image_size,
+
+def collect(batch):
+  """Where the target's points arrive in the source, and where they belong.
+
+  Args:
+    batch: of `matches.matched`.
+
+  Returns:
+    {"flow", "landmarks", "identity", "truth"}, each [n, P, 2]. landmarks
+    carries by a thin-plate spline from the target's landmarks to the source's,
+    identity leaves the points where they are.
+  """
+  points = batch["points_target"]
+  return {
+    "flow": np.asarray(carry(batch["scores"], points)),
+    "landmarks": spline(
+      batch["landmarks_target"], batch["landmarks_source"], points
+    ),
+    "identity": points,
+    "truth": batch["points_source"],
+  }
+
+
+def report(values, *, image_size, normaliser):
+  """How well annotated points arrive.
+
+  Args:
+    values: of `collect`, of all pairs.
+    image_size: side of the model frame in pixels.
+    normaliser: as `regression.point_errors`.
+
+  Returns:
+    {"flow": per cent, "landmarks": per cent, "identity": per cent} of the
+    normaliser.
+  """
+  pixels = {
+    name: regression.to_corner_pixels(points, image_size)
+    for name, points in values.items()
+  }
+  truth = pixels.pop("truth")
+  return {
+    name: regression.error_percent(
+      points, truth, normaliser=normaliser, image_size=image_size
     )
-
-  return {"flow": error(carried), "identity": error(points[0::2])}
+    for name, points in pixels.items()
+  }

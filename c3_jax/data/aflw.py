@@ -1,0 +1,167 @@
+"""AFLW with five points, in the two releases that papers use.
+
+lmdis (a re-crop of the faces, used by IMM; 10,122 / 2,991):
+
+  DIR/output/*                             pictures
+  DIR/aflw_{train,test}_images.txt         their names
+  DIR/aflw_{train,test}_keypoints.mat      gt [n, 5, 2] as (y, x) in pixels of
+                                           pictures of hw [n, 2]
+
+mtfl (crops of 150 x 150, used by DVE; 10,122 / 2,995):
+
+  DIR/aflw_cropped/facedata_cropped.csv    training pictures: set is 1
+  DIR/MTFL/testing.txt, MTFL/AFLW/*        test pictures
+
+The order is left eye (in the picture), right eye, nose, mouth left, right. The
+points of mtfl count from 1, those of lmdis are taken to count from 0.
+"""
+
+import csv
+
+import numpy as np
+
+from c3_jax.data import lists
+from c3_jax.errors import UserError
+
+RELEASES = ("lmdis", "mtfl")
+POINTS = 5
+MTFL_SIZE = (150, 150)
+
+
+def read_split(root, *, split, release):
+  """Reads the lists of a release.
+
+  Args:
+    root: the folder.
+    split: "train" or "test".
+    release: "lmdis" or "mtfl".
+
+  Returns:
+    (images, names, pixels, sizes): the folder of the pictures; n names
+    relative to it; float64 [n, 5, 2] (x, y), 0 = centre of the first pixel;
+    (width, height), or [n, 2] of them, of the pictures that these refer to.
+
+  Raises:
+    UserError: if the folder is not as described above.
+  """
+  if release == "lmdis":
+    return _read_lmdis(root, split)
+  if release == "mtfl":
+    return (_read_mtfl_train if split == "train" else _read_mtfl_test)(root)
+  raise UserError(
+    f"config.data.release is {release!r}: use one of {', '.join(RELEASES)}."
+  )
+
+
+def _read_lmdis(root, split):
+  # SciPy is JAX's own requirement; importing it takes time.
+  from scipy import io
+
+  source = lists.find(root, f"aflw_{split}_images.txt")
+  names = [name.replace("\\", "/") for name in lists.read_lines(source)]
+  path = lists.find(root, f"aflw_{split}_keypoints.mat")
+  try:
+    arrays = io.loadmat(path)
+    points, sizes = np.asarray(arrays["gt"]), np.asarray(arrays["hw"])
+  except (
+    io.matlab.MatReadError,
+    KeyError,
+    NotImplementedError,
+    OSError,
+    TypeError,
+    ValueError,
+  ) as error:
+    raise UserError(
+      f"{path} is not a MATLAB file with gt and hw ({error}); download it "
+      "again."
+    ) from error
+  n = len(names)
+  if points.shape != (n, POINTS, 2) or sizes.shape != (n, 2):
+    raise UserError(
+      f"{path} holds gt {points.shape} and hw {sizes.shape} for the {n} "
+      f"names of {source}; take both files from the same release."
+    )
+  pixels = points[..., ::-1].astype(np.float64)
+  return lists.find(root, "output"), names, pixels, sizes[:, ::-1].astype(int)
+
+
+def _read_mtfl_train(root):
+  path = lists.find(root, "aflw_cropped/facedata_cropped.csv")
+  rows = list(csv.reader(lists.read_lines(path)))
+  header, names, pixels = rows[0] if rows else [], [], []
+  for column in ("set", "crop_file"):
+    if column not in header:
+      raise UserError(
+        f"{path} has no column {column!r}; take aflw_cropped of DVE's "
+        "authors (see docs/data.md)."
+      )
+  for row in rows[1:]:
+    if row[header.index("set")] != "1":
+      continue
+    names.append(row[header.index("crop_file")].replace("\\", "/"))
+    # The points have no fixed names: they follow four other columns.
+    pixels.append(_numbers(path, row[4 : 4 + 2 * POINTS]))
+  if not names:
+    raise UserError(f"{path} has no row whose set is 1; download it again.")
+  points = np.array(pixels).reshape(-1, POINTS, 2)
+  return path.parent, names, points - 1, MTFL_SIZE
+
+
+def _read_mtfl_test(root):
+  path = lists.find(root, "MTFL/testing.txt")
+  names, pixels = [], []
+  for line in lists.read_lines(path):
+    name, *numbers = line.split()
+    names.append(name.replace("\\", "/"))
+    # x1 .. x5, then y1 .. y5, then attributes.
+    pixels.append(_numbers(path, numbers[: 2 * POINTS]))
+  points = np.array(pixels).reshape(-1, 2, POINTS).swapaxes(1, 2)
+  return path.parent, names, points - 1, MTFL_SIZE
+
+
+def _numbers(path, cells):
+  try:
+    numbers = [float(cell) for cell in cells]
+  except ValueError:
+    numbers = []
+  if len(numbers) != 2 * POINTS:
+    raise UserError(
+      f"{path}: {','.join(cells)[:60]!r} is not {2 * POINTS} coordinates; "
+      "download it again."
+    )
+  return numbers
+
+
+def load_aflw(root, *, split, release, image_size, load_size, crop, cache):
+  """Loads one split.
+
+  Args:
+    root: the folder.
+    split: "train", "fit" (the same pictures, with points) or "test".
+    release: "lmdis" or "mtfl".
+    image_size: side of the model frame in pixels.
+    load_size: side of a loaded picture in pixels.
+    crop: rule of `arrays.crop_box`.
+    cache: keep the decoded pictures in memory.
+
+  Returns:
+    ArrayDataset if cache, else StreamingDataset.
+  """
+  images, names, pixels, sizes = read_split(
+    root, split="test" if split == "test" else "train", release=release
+  )
+  lists.check_files(images, names, f"AFLW's {release} lists")
+
+  # Not at the top: mistakes in a folder are found without TensorFlow.
+  from c3_jax.data import pipeline
+
+  return pipeline.scan(
+    [images / name for name in names],
+    image_size=image_size,
+    load_size=load_size,
+    pixels=None if split == "train" else pixels,
+    pixels_size=sizes,
+    names=names,
+    cache=cache,
+    crop=crop,
+  )

@@ -1,0 +1,200 @@
+"""CelebA (aligned) and MAFL, in the layout of their download pages.
+
+  DIR/img_align_celeba/*.jpg               202,599 pictures, 178 x 218
+  DIR/list_landmarks_align_celeba.txt      eyes, nose, corners of the mouth
+  DIR/list_eval_partition.txt              0 train, 1 validation, 2 test
+  DIR/identity_CelebA.txt                  for config.data.exclude=identity
+  DIR/MAFL/training.txt, testing.txt       the lists of MAFL
+
+The lists may also lie in Anno/ and Eval/ (MAFL's in DIR itself), the pictures
+in Img/. Points are used as pixels with 0 at the centre of the first one.
+"""
+
+import numpy as np
+from PIL import Image
+
+from c3_jax.data import lists
+from c3_jax.errors import UserError
+
+SIZE = (178, 218)
+EXCLUDE = ("mafl_test", "mafl", "identity")
+POINTS = 5  # Left eye (in the picture), right eye, nose, mouth left, right.
+
+
+def training_names(partition, mafl_train, mafl_test, exclude, identity=None):
+  """Names of the pictures to learn from.
+
+  Args:
+    partition: dict name -> 0, 1 or 2.
+    mafl_train, mafl_test: lists of names.
+    exclude: what to leave out of partition 0: "mafl_test", the test pictures
+      (IMM); "mafl", all of MAFL (DVE); "identity", every picture of a person
+      who is in MAFL's test pictures.
+    identity: dict name -> number of the person; for "identity".
+
+  Returns:
+    List of names in the order of `partition`.
+  """
+  if exclude not in EXCLUDE:
+    raise UserError(
+      f"config.data.exclude is {exclude!r}: use one of {', '.join(EXCLUDE)}."
+    )
+  held_out = set(mafl_test)
+  if exclude == "mafl":
+    held_out |= set(mafl_train)
+  if exclude == "identity":
+    people = {_person(identity, name) for name in mafl_test}
+    held_out |= {n for n in partition if _person(identity, n) in people}
+  return [
+    name
+    for name, part in partition.items()
+    if part == 0 and name not in held_out
+  ]
+
+
+def _person(identity, name):
+  if name not in identity:
+    raise UserError(
+      f"identity_CelebA.txt has no line for {name}; download it again, or use "
+      "config.data.exclude=mafl_test."
+    )
+  return identity[name]
+
+
+def read_partition(root):
+  """(path, dict name -> 0, 1 or 2) of list_eval_partition.txt."""
+  name = "list_eval_partition.txt"
+  path = lists.find(root, name, f"Eval/{name}")
+  table = lists.read_table(path, 1)
+  return path, {name: int(part) for name, (part,) in table.items()}
+
+
+def read_identity(root):
+  """dict name -> number of the person, as text."""
+  name = "identity_CelebA.txt"
+  path = lists.find(root, name, f"Anno/{name}")
+  return {name: i for name, (i,) in lists.read_table(path, 1).items()}
+
+
+def read_mafl(root, split):
+  """(path, names) of MAFL's "training" or "testing" list."""
+  path = lists.find(root, f"MAFL/{split}.txt", f"{split}.txt")
+  return path, lists.read_lines(path)
+
+
+def read_landmarks(root, names):
+  """Annotated points of some pictures.
+
+  Args:
+    root: folder of the dataset.
+    names: list of n file names.
+
+  Returns:
+    float64 [n, 5, 2] (x, y) in pixels of the 178 x 218 pictures.
+
+  Raises:
+    UserError: if the file is not as described, or lacks a name.
+  """
+  name = "list_landmarks_align_celeba.txt"
+  path = lists.find(root, name, f"Anno/{name}")
+  lines = lists.read_lines(path)
+  # Below the number of pictures and the names of the columns.
+  rows = lines[2:]
+  if not rows or lines[0] != str(len(rows)):
+    raise UserError(
+      f"{path} does not have as many rows ({len(rows)}) as its first line "
+      "says; download it again."
+    )
+  wanted = set(names)
+  rows = [row for row in rows if row.split(None, 1)[0] in wanted]
+  table = lists.parse_table(path, rows, 2 * POINTS)
+  for name in names:
+    if name not in table:
+      raise UserError(f"{path} has no line for {name}; download it again.")
+  points = np.array([table[name] for name in names], np.float64)
+  return points.reshape(-1, POINTS, 2)
+
+
+def find_images(root):
+  """The folder of the aligned pictures."""
+  name = "img_align_celeba"
+  folder = lists.find(root, name, f"Img/{name}")
+  # The archive holds a folder of its own name, and so do some copies of it.
+  return folder / name if (folder / name).is_dir() else folder
+
+
+def check_release(path):
+  """Refuses CelebA's other pictures (in the wild, or cropped otherwise)."""
+  try:
+    with Image.open(path) as picture:
+      width, height = picture.size
+  except OSError:  # Broken, which is counted and named elsewhere.
+    return
+  # Copies at another scale will do: halved pictures are 89 x 109.
+  if abs(width * SIZE[1] / SIZE[0] - height) > 1:
+    raise UserError(
+      f"{path} has {width} x {height} pixels, which is not the shape of "
+      "CelebA's aligned 178 x 218 pictures; take img_align_celeba."
+    )
+
+
+def load_celeba(
+  root, *, split, image_size, load_size, crop, exclude, cache, train="celeba"
+):
+  """Loads one split.
+
+  Args:
+    root: the folder.
+    split: "train", "fit" (MAFL's training pictures) or "test" (MAFL's).
+    image_size: side of the model frame in pixels.
+    load_size: side of a loaded picture in pixels.
+    crop: rule of `arrays.crop_box`.
+    exclude: see `training_names`.
+    cache: keep the decoded pictures in memory.
+    train: "celeba", or "mafl" to learn from MAFL's training pictures alone.
+
+  Returns:
+    ArrayDataset if cache, else StreamingDataset; "train" has no points.
+
+  Raises:
+    UserError: if the folder is not as described above.
+  """
+  images = find_images(root)
+  if split == "train" and train == "celeba":
+    source, partition = read_partition(root)
+    identity = read_identity(root) if exclude == "identity" else None
+    names = training_names(
+      partition,
+      read_mafl(root, "training")[1],
+      read_mafl(root, "testing")[1],
+      exclude,
+      identity,
+    )
+  else:
+    source, names = read_mafl(
+      root, "testing" if split == "test" else "training"
+    )
+  if not names:
+    raise UserError(f"{source} names no picture for {split}.")
+  lists.check_files(images, names, source)
+  check_release(images / names[0])
+
+  # Not at the top: mistakes in a folder are found without TensorFlow.
+  from c3_jax.data import pipeline
+
+  paths = [images / name for name in names]
+  if split == "train" and not cache:
+    # 162,000 pictures: broken ones are found as they come.
+    return pipeline.StreamingDataset(
+      paths, load_size=load_size, names=names, crop=crop
+    )
+  return pipeline.scan(
+    paths,
+    image_size=image_size,
+    load_size=load_size,
+    pixels=None if split == "train" else read_landmarks(root, names),
+    pixels_size=SIZE,
+    names=names,
+    cache=cache,
+    crop=crop,
+  )

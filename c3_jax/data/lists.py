@@ -1,0 +1,121 @@
+"""List files of the datasets: found where releases put them, read, checked."""
+
+import os
+import pathlib
+
+from c3_jax.errors import UserError
+
+
+def find(root, *candidates):
+  """The first of several places that exists.
+
+  Args:
+    root: folder of the dataset.
+    *candidates: file or folder names relative to it, the usual one first.
+
+  Returns:
+    A Path.
+
+  Raises:
+    UserError: names what is missing, where it was looked for, and the mend.
+  """
+  root = pathlib.Path(root)
+  if not root.is_dir():
+    what = "is not a folder" if root.exists() else "does not exist"
+    raise UserError(
+      f"{root} {what}; give the dataset's folder with --config.data.root=DIR."
+    )
+  for candidate in candidates:
+    if (root / candidate).exists():
+      return root / candidate
+  others = "".join(f" or {name}" for name in candidates[1:])
+  raise UserError(
+    f"{root} has no {candidates[0]}{others}; see docs/data.md for where to get "
+    "it."
+  )
+
+
+def read_lines(path):
+  """The lines of a text file that are not empty, stripped.
+
+  Raises:
+    UserError: if it cannot be read.
+  """
+  try:
+    text = pathlib.Path(path).read_text(encoding="utf-8-sig")
+  except (OSError, UnicodeDecodeError) as error:
+    raise UserError(
+      f"{path} cannot be read as a text file ({error}); download it again."
+    ) from error
+  return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def read_table(path, columns):
+  """Reads lines of a name and numbers, separated by spaces.
+
+  Args:
+    path: text file.
+    columns: how many numbers follow each name.
+
+  Returns:
+    dict name -> list of str, the numbers.
+
+  Raises:
+    UserError: names the line that has another form, or the name that is listed
+      twice.
+  """
+  return parse_table(path, read_lines(path), columns)
+
+
+def parse_table(path, lines, columns):
+  """As `read_table`, of lines that come from the file `path`."""
+  table = {}
+  for line in lines:
+    name, *numbers = line.split()
+    if len(numbers) != columns or not all(map(_is_number, numbers)):
+      raise UserError(
+        f"{path}: the line {line[:60]!r} is not a name and {columns} "
+        "number(s); download the file again."
+      )
+    if name in table:
+      raise UserError(f"{path} lists {name} twice; download the file again.")
+    table[name] = numbers
+  return table
+
+
+def _is_number(text):
+  try:
+    float(text)
+  except ValueError:
+    return False
+  return True
+
+
+def check_files(folder, names, source):
+  """Makes sure that a folder holds every file of a list.
+
+  Args:
+    folder: where the files are.
+    names: their names, relative to it, with forward slashes.
+    source: list file that they come from, for the message.
+
+  Raises:
+    UserError: counts the missing files and names the first.
+  """
+  here = {}
+  missing = []
+  # One listing a folder: 200,000 single questions take a network drive
+  # minutes.
+  for name in names:
+    parent, _, leaf = name.rpartition("/")
+    if parent not in here:
+      path = os.path.join(folder, parent)
+      here[parent] = set(os.listdir(path)) if os.path.isdir(path) else set()
+    if leaf not in here[parent]:
+      missing.append(name)
+  if missing:
+    raise UserError(
+      f"{folder} lacks {len(missing)} of {len(names)} images of {source}, "
+      f"{missing[0]} the first; unpack the archive again, or take the lists of "
+      "the same release."
+    )

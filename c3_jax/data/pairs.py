@@ -1,0 +1,187 @@
+"""Listed pairs of pictures with matching points, in memory. No TensorFlow.
+
+A picture is scaled to S x S pixels without keeping its aspect ratio (NC-Net);
+points are (x, y) in [-1, 1] of it.
+"""
+
+import itertools
+
+import numpy as np
+
+from c3_jax.data import arrays, order
+
+# PASCAL VOC's, in the order of the numbers 1 to 20 in the lists.
+CATEGORIES = (
+  "aeroplane",
+  "bicycle",
+  "bird",
+  "boat",
+  "bottle",
+  "bus",
+  "car",
+  "cat",
+  "chair",
+  "cow",
+  "diningtable",
+  "dog",
+  "horse",
+  "motorbike",
+  "person",
+  "pottedplant",
+  "sheep",
+  "sofa",
+  "train",
+  "tvmonitor",
+)
+
+
+class PairDataset:
+  """Pairs of pictures; each file is held once.
+
+  Attributes:
+    images: uint8 [m, S, S, 3].
+    names: list of m str, the files.
+    sizes: int32 [m, 2], (width, height) of the files.
+    pairs: int64 [n, 2], (source, target) as rows of `images`.
+    flips: bool [n]; both pictures of such a pair are mirrored.
+    categories: int32 [n], indices into `CATEGORIES`.
+    points: float32 [n, 2, P, 2], of source and target before they are
+      mirrored, in [-1, 1]; P is 0 where nothing is annotated.
+    visible: bool [n, P]; False for padding.
+    subsets: dict name -> bool [n], parts of the list to be measured alone.
+    load_size, image_size: S.
+  """
+
+  def __init__(
+    self,
+    images,
+    names,
+    sizes,
+    pairs,
+    *,
+    flips,
+    categories,
+    points,
+    visible,
+    subsets=None,
+  ):
+    self.images, self.names = images, list(names)
+    self.sizes = np.asarray(sizes, np.int32)
+    self.pairs = np.asarray(pairs, np.int64)
+    self.flips = np.asarray(flips, bool)
+    self.categories = np.asarray(categories, np.int32)
+    self.points = np.asarray(points, np.float32)
+    self.visible = np.asarray(visible, bool)
+    self.subsets = subsets or {}
+    self.load_size = self.image_size = images.shape[1]
+
+  def __len__(self):
+    return len(self.pairs)
+
+  def batches(self, batch_size, *, seed, start_step=0, shard=(0, 1)):
+    """Endless training batches of whole pairs, in the order of `order`.
+
+    Args:
+      batch_size: pictures of the global batch, twice the pairs.
+      seed, start_step, shard: see `order.batch_indices`.
+
+    Yields:
+      dict(image=uint8 [b, S, S, 3], index=int64 [b]), b = batch_size / c. Rows
+      2m and 2m + 1 are source and target of pair `index` // 2.
+    """
+    if batch_size % 2:
+      raise ValueError(f"a batch of {batch_size} pictures is not whole pairs")
+    for index in order.batch_indices(
+      len(self), batch_size // 2, seed=seed, start_step=start_step, shard=shard
+    ):
+      images = np.stack(self._images(index), 1)
+      yield {
+        "image": images.reshape(-1, *images.shape[2:]),
+        "index": (2 * index[:, None] + [0, 1]).reshape(-1),
+      }
+
+  def eval_batches(self, batch_size):
+    """Every pair once; the last batch is padded under mask 0.
+
+    Args:
+      batch_size: pairs of a batch.
+
+    Yields:
+      dict of image_source, image_target: uint8 [b, S, S, 3]; points_source,
+      points_target: float32 [b, P, 2]; visible: bool [b, P]; size_source,
+      size_target: int32 [b, 2]; category: int32 [b]; index: int64 [b]; mask:
+      float32 [b].
+    """
+    for index, mask in order.eval_indices(len(self), batch_size):
+      batch = {
+        "visible": self.visible[index],
+        "category": self.categories[index],
+        "index": index,
+        "mask": mask,
+      }
+      images = self._images(index)
+      # A mirrored picture: x becomes -x. Points match by their number, which
+      # stays.
+      sign = np.where(self.flips[index, None, None], [-1, 1], 1)
+      for i, side in enumerate(("source", "target")):
+        batch[f"image_{side}"] = images[i]
+        points = self.points[index, i] * sign
+        batch[f"points_{side}"] = points.astype(np.float32)
+        batch[f"size_{side}"] = self.sizes[self.pairs[index, i]]
+      yield batch
+
+  def _images(self, index):
+    """(source, target) of some pairs: uint8 [b, S, S, 3] each."""
+    flips = self.flips[index, None, None, None]
+    both = [self.images[self.pairs[index, i]] for i in (0, 1)]
+    return [np.where(flips, image[:, :, ::-1], image) for image in both]
+
+  def save(self, path):
+    """Writes one .npz file: whole, or not at all."""
+    fields = {name: getattr(self, name) for name in _FIELDS}
+    fields["names"] = np.array(self.names, np.str_)
+    subsets = {f"subset_{name}": part for name, part in self.subsets.items()}
+    arrays.write_npz(
+      path,
+      fields | subsets | {"subsets": np.array(list(self.subsets), np.str_)},
+    )
+
+  @classmethod
+  def load(cls, path):
+    """Reads a file of `save`; raises `UserError` if it is none."""
+    names = arrays.read_npz(path, ("subsets",))["subsets"].tolist()
+    keys = {name: f"subset_{name}" for name in names}
+    fields = arrays.read_npz(path, (*_FIELDS, *keys.values()))
+    subsets = {name: fields.pop(key) for name, key in keys.items()}
+    return cls(**fields, subsets=subsets)
+
+
+_FIELDS = (
+  "images",
+  "names",
+  "sizes",
+  "pairs",
+  "flips",
+  "categories",
+  "points",
+  "visible",
+)
+
+
+def pad(points):
+  """Lists of matching points as arrays of one length.
+
+  Args:
+    points: list of n (source, target), float [p, 2] each, p varying.
+
+  Returns:
+    (float64 [n, 2, P, 2], bool [n, P]): zeros, and False, fill up to the
+    longest.
+  """
+  longest = max((len(source) for source, _ in points), default=0)
+  padded = np.zeros((len(points), 2, longest, 2))
+  visible = np.zeros((len(points), longest), bool)
+  for i, side in itertools.product(range(len(points)), (0, 1)):
+    padded[i, side, : len(points[i][side])] = points[i][side]
+    visible[i, : len(points[i][side])] = True
+  return padded, visible

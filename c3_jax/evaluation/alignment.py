@@ -1,0 +1,290 @@
+"""Semantic alignment: percentage of correct keypoints (PCK; Table 3).
+
+The annotated points of the target picture are carried to the source picture
+and compared there. A point is correct within alpha times a length L, a pair
+counts its share of correct points, and PCK is the mean over pairs. Coordinates
+are those of NC-Net's evaluation: 1-based pixels of the file, and
+`u = (p - 1 - (side - 1) / 2) * 2 / (side - 1)`, so that the centres of the
+first and the last pixel are -1 and 1, as are those of the outer cells of a map.
+
+  "scnet"  both pictures count as 224 x 224, L = 224 (NC-Net, the paper)
+  "image"  pixels of the file, L = the longer side of the source
+  "box"    pixels of the file, L = the longer side of the box round the
+           source's points (NC-Net's "pf")
+
+Four readings carry the points:
+
+  "flow"       the match of each cell under argmax C^, read between cells as
+               NC-Net does
+  "landmarks"  a thin-plate spline from the target's landmarks to the source's
+  "combined"   as flow, with C^ weighted by a gaussian round the place that the
+               landmarks give
+  "identity"   stays where it is
+"""
+
+import dataclasses
+
+import numpy as np
+
+from c3_jax import landmarks
+from c3_jax.errors import UserError
+from c3_jax.evaluation.spline import spline
+
+ALPHAS = (0.05, 0.1, 0.15)
+DEFINITIONS = ("scnet", "image", "box")
+READINGS = ("flow", "landmarks", "combined", "identity")
+KEYS = tuple(f"{name}@{alpha:g}" for name in DEFINITIONS for alpha in ALPHAS)
+SCNET_SIDE = 224
+# Of the gaussian in "combined", in coordinates: a fifth of the side. Chosen
+# once, not tuned.
+PRIOR = 0.4
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+  """A batch of pairs as a definition of PCK sees it, in 1-based pixels.
+
+  Attributes:
+    source, target: [n, P, 2] points.
+    source_size, target_size: [n, 2] (width, height).
+    length: [n], L.
+  """
+
+  source: np.ndarray
+  target: np.ndarray
+  source_size: np.ndarray
+  target_size: np.ndarray
+  length: np.ndarray
+
+
+def file_pixels(points, size):
+  """Coordinates [n, P, 2] to 1-based pixels of files of sizes [n, 2]."""
+  size = np.asarray(size, np.float64)[:, None]
+  return ((np.asarray(points, np.float64) + 1) * size + 1) / 2
+
+
+def frame(definition, batch):
+  """The `Frame` of one of `DEFINITIONS` for a batch of a pair dataset."""
+  sizes = [np.asarray(batch[f"size_{x}"], float) for x in ("source", "target")]
+  source, target = (
+    file_pixels(batch[f"points_{x}"], size)
+    for x, size in zip(("source", "target"), sizes)
+  )
+  if definition == "scnet":
+    square = np.full_like(sizes[0], SCNET_SIDE)
+    source, target = (
+      points * SCNET_SIDE / size[:, None]
+      for points, size in zip((source, target), sizes)
+    )
+    return Frame(source, target, square, square, square[:, 0])
+  if definition == "image":
+    length = sizes[0].max(1)
+  else:
+    hidden = ~batch["visible"][..., None]
+    low = np.where(hidden, np.inf, source).min(1)
+    length = (np.where(hidden, -np.inf, source).max(1) - low).max(1)
+  return Frame(source, target, *sizes, length)
+
+
+def to_unit(pixels, size):
+  """1-based pixels [n, P, 2] to NC-Net's coordinates."""
+  side = size[:, None]
+  return (pixels - 1 - (side - 1) / 2) * 2 / (side - 1)
+
+
+def from_unit(points, size):
+  """Inverse of `to_unit`."""
+  side = size[:, None]
+  return points * (side - 1) / 2 + 1 + (side - 1) / 2
+
+
+def matched_cells(scores):
+  """T^{source->target} by argmax, as cells: [n, h, w, h, w] to [n, h, w].
+
+  Entry (y, x) is the cell y' * w + x' of the source that matches cell (y, x)
+  of the target.
+  """
+  n, h, w = scores.shape[:3]
+  return scores.reshape(n, h * w, *scores.shape[3:]).argmax(1)
+
+
+def blend(cells, points):
+  """NC-Net's reading of matches between cells.
+
+  Args:
+    cells: int [n, h, w] of `matched_cells`, maps of h x w cells.
+    points: [n, P, 2] in NC-Net's coordinates, of the target.
+
+  Returns:
+    [n, P, 2] in the source: the matches of the four cells round each point,
+    each weighted by the area towards the opposite cell. Beyond the outer
+    cells areas are counted as positive, as NC-Net does.
+  """
+  n, h, w = cells.shape
+  line_x, line_y = np.linspace(-1, 1, w), np.linspace(-1, 1, h)
+  x, y = points[..., 0], points[..., 1]
+  left = np.clip((x[..., None] > line_x).sum(-1) - 1, 0, w - 2)
+  top = np.clip((y[..., None] > line_y).sum(-1) - 1, 0, h - 2)
+  total, area = 0, 0
+  for right in (0, 1):
+    for below in (0, 1):
+      weight = np.abs(x - line_x[left + 1 - right])
+      weight = weight * np.abs(y - line_y[top + 1 - below])
+      cell = cells[np.arange(n)[:, None], top + below, left + right]
+      match = np.stack([line_x[cell % w], line_y[cell // w]], -1)
+      total, area = total + weight[..., None] * match, area + weight
+  return total / area[..., None]
+
+
+def with_landmarks(batch):
+  """C^ weighted by where the landmarks carry each cell of the target.
+
+  Args:
+    batch: of `matches.matched`.
+
+  Returns:
+    [n, h, w, h, w], like scores.
+  """
+  scores = batch["scores"]
+  n, h, w = scores.shape[:3]
+  grid = np.asarray(landmarks.grid(h, w), np.float64).reshape(h * w, 2)
+  place = spline(
+    batch["landmarks_target"],
+    batch["landmarks_source"],
+    np.broadcast_to(grid, (n, h * w, 2)),
+  )
+  weighted = np.empty_like(scores)
+  for i in range(n):  # All at once would take gigabytes at 25 x 25 cells.
+    square = ((grid[:, None] - place[i]) ** 2).sum(-1)
+    weight = np.exp(-square / PRIOR**2)
+    weighted[i] = scores[i] * weight.reshape(h, w, h, w)
+  return weighted
+
+
+def carried(batch, frames):
+  """Where each reading carries the target's points, in pixels of each frame.
+
+  Args:
+    batch: of `matches.matched`.
+    frames: definition -> `Frame`.
+
+  Returns:
+    {reading: {definition: [n, P, 2]}}, 1-based pixels of the source.
+  """
+  flow = matched_cells(batch["scores"])
+  combined = matched_cells(with_landmarks(batch))
+  place = spline(
+    batch["landmarks_target"],
+    batch["landmarks_source"],
+    batch["points_target"],
+  )
+  place = file_pixels(place, batch["size_source"])
+  result = {reading: {} for reading in READINGS}
+  for name, view in frames.items():
+    unit = to_unit(view.target, view.target_size)
+    size = view.source_size
+    scale = size / np.asarray(batch["size_source"])
+    result["flow"][name] = from_unit(blend(flow, unit), size)
+    result["landmarks"][name] = place * scale[:, None]
+    result["combined"][name] = from_unit(blend(combined, unit), size)
+    result["identity"][name] = from_unit(unit, size)
+  return result
+
+
+def correct(predicted, view, visible, alpha):
+  """Share of correct points of each pair: [n] in [0, 1].
+
+  Args:
+    predicted: [n, P, 2], in pixels of the frame.
+    view: `Frame`.
+    visible: bool [n, P]; each pair has a True.
+    alpha: of L.
+  """
+  distance = np.linalg.norm(predicted - view.source, axis=-1)
+  hit = (distance <= alpha * view.length[:, None]) & visible
+  return hit.sum(1) / visible.sum(1)
+
+
+def collect(batch):
+  """What `report` needs of each pair of a batch.
+
+  Args:
+    batch: of `matches.matched`.
+
+  Returns:
+    A dict of arrays [n] and, under "scores", {reading: {"scnet@0.05": [n],
+    ..}}: the PCK of each pair in per cent.
+
+  Raises:
+    UserError: a pair has no point.
+  """
+  visible = np.asarray(batch["visible"])
+  empty = np.flatnonzero(~visible.any(1))
+  if empty.size:
+    raise UserError(
+      f"pair {batch['index'][empty[0]]} of the alignment list has no keypoint: "
+      "delete its row, or give it some"
+    )
+  frames = {name: frame(name, batch) for name in DEFINITIONS}
+  scores = {
+    reading: {
+      f"{name}@{alpha:g}": 100 * correct(points, frames[name], visible, alpha)
+      for name, points in places.items()
+      for alpha in ALPHAS
+    }
+    for reading, places in carried(batch, frames).items()
+  }
+  return {
+    "scores": scores,
+    "points": visible.sum(1),
+    "category": batch["category"],
+    "index": batch["index"],
+  }
+
+
+def summary(values, chosen=slice(None)):
+  """Number of pairs, and their mean PCK under each reading and key.
+
+  Args:
+    values: of `collect`, of all pairs.
+    chosen: bool [pairs].
+
+  Returns:
+    {"pairs": int, "readings": {reading: {key: per cent}}}.
+  """
+  return {
+    "pairs": len(values["points"][chosen]),
+    "readings": {
+      reading: {
+        key: float(values["scores"][reading][key][chosen].mean())
+        for key in KEYS
+      }
+      for reading in READINGS
+    },
+  }
+
+
+def report(values, *, categories=(), lists=None):
+  """PCK of a pair dataset.
+
+  Args:
+    values: of `collect`, of all pairs.
+    categories: names; the dataset's category is an index into them. Without
+      names there is no table of categories.
+    lists: name -> bool [pairs], shorter lists within the dataset's. A list or
+      a category without a pair has no PCK and is left out.
+
+  Returns:
+    `summary` of all pairs, with "points", their number, and "lists" and
+    "per_category": name -> `summary`.
+  """
+  chosen = {name: mask[values["index"]] for name, mask in (lists or {}).items()}
+  groups = {name: values["category"] == i for i, name in enumerate(categories)}
+  parts = lambda masks: {  # noqa: E731
+    name: summary(values, mask) for name, mask in masks.items() if mask.any()
+  }
+  return summary(values) | {
+    "points": int(values["points"].sum()),
+    "lists": parts(chosen),
+    "per_category": parts(groups),
+  }

@@ -1,0 +1,83 @@
+"""Consistency: do landmarks lie on one spot of different objects (Fig. 3)?
+
+The landmarks detected in one picture (the target) are carried to another (the
+source) and compared with those detected there. Every distance is in per cent
+of the image side, its mean over landmarks and pairs. Landmarks that never move
+are consistent for nothing: "left_in_place" and "spread" beside it tell.
+"""
+
+import jax
+import numpy as np
+
+from c3_jax.data import head
+from c3_jax.evaluation import transfer
+
+_true_places = jax.jit(jax.vmap(head.correspondence))
+
+
+def percent(a, b):
+  """Distances of points [.., 2] in [-1, 1], in per cent of the side: [..]."""
+  difference = np.asarray(a, np.float64) - np.asarray(b, np.float64)
+  return 50 * np.linalg.norm(difference, axis=-1)
+
+
+def spread(points):
+  """Mean distance between different landmarks of one picture, in per cent.
+
+  Args:
+    points: [n, k, 2] in [-1, 1].
+
+  Returns:
+    A float; 0 for one landmark.
+  """
+  k = points.shape[1]
+  distance = percent(points[:, :, None], points[:, None])
+  return float(distance.sum((1, 2)).mean() / max(k * (k - 1), 1))
+
+
+def collect(batch):
+  """Landmarks of a batch of `matches.matched`, and the target's carried over.
+
+  Returns:
+    {"target", "source", "carried"}, each [n, k, 2]; carried lies in the source.
+  """
+  target = batch["landmarks_target"]
+  return {
+    "target": target,
+    "source": batch["landmarks_source"],
+    "carried": np.asarray(transfer.carry(batch["scores"], target)),
+  }
+
+
+def report(values, poses=None):
+  """Consistency of landmarks over pairs of pictures.
+
+  Args:
+    values: of `collect`, of all pairs.
+    poses: (target, source), two `head.Pose`s of arrays [pairs, ..], where the
+      true correspondence is known; else None.
+
+  Returns:
+    {"pairs", "flow", "flow_per_landmark": [k], "left_in_place", "spread"} and,
+    with poses, "truth", by the true correspondence, and "truth_share", the per
+    cent of landmarks that it could carry: those on a face and visible in both
+    pictures. "truth" is None where there are none.
+  """
+  target, source = values["target"], values["source"]
+  by_flow = percent(values["carried"], source)
+  result = {
+    "pairs": len(target),
+    "flow": float(by_flow.mean()),
+    "flow_per_landmark": by_flow.mean(0).tolist(),
+    "left_in_place": float(percent(target, source).mean()),
+    "spread": spread(source),
+  }
+  if poses is None:
+    return result
+  place, seen = _true_places(*poses, target)
+  seen = np.asarray(seen)
+  by_truth = percent(place, source)[seen]
+  return result | {
+    "truth": float(by_truth.mean()) if by_truth.size else None,
+    "truth_share": float(100 * seen.mean()),
+  }

@@ -1,0 +1,151 @@
+"""Disentanglement: does p hold the pose, and a the rest (Fig. 4)?
+
+Pictures i and j of a pair are swapped, I_ij = D(a_i, p_j), and encoded again.
+The pose of I_ij should be p_j, and all else should be as in picture i. The
+decoder without appearance, D(0, p_i), should draw one template face, whoever
+is in the picture.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+
+from c3_jax import augment, parallel
+from c3_jax.evaluation.consistency import percent
+
+
+def swap_function(model, image_size):
+  """A pmapped (variables, batch) -> what `report` needs of each pair.
+
+  The batch has image_source and image_target, uint8 [n, s, s, 3]. In the
+  result, "pose" and "swap_pose" are landmarks [n, 2, k, 2] of the two pictures
+  (target, source) and of the two swapped ones, in the order of their
+  APPEARANCE; "again_pose" those of the pictures decoded from their own a and
+  p; "look", "swap_look" and "again_look" likewise their mean appearance
+  features [n, 2, c]; "colour", "swap_colour" and "again_colour" mean colours
+  [n, 2, 3]; "template" and "again" are pictures [n, 2, s, s, 3].
+  """
+
+  def describe(encoding, images):
+    n = len(images) // 2
+    parts = {
+      "pose": encoding.pose.points,
+      "look": encoding.appearance.astype(jnp.float32).mean((1, 2)),
+      "colour": images.mean((1, 2)),
+    }
+    # Rows 0 .. n - 1 are the targets, n .. 2n - 1 the sources.
+    return {
+      name: jnp.moveaxis(x.reshape(2, n, *x.shape[1:]), 0, 1)
+      for name, x in parts.items()
+    }
+
+  def run(model, images):
+    own = model.encode(images)
+    a, p = own.appearance, own.pose.maps
+    other = jnp.roll(p, len(p) // 2, 0)
+    result = describe(own, images)
+    for name, maps in (("swap", other), ("again", p)):
+      # Clipped, as a picture is before anybody looks at it.
+      drawn = jnp.clip(model.decode(a, maps), 0, 1)
+      found = describe(model.encode(drawn), drawn)
+      result |= {f"{name}_{key}": value for key, value in found.items()}
+      result[name] = drawn
+    result["template"] = jnp.clip(model.decode(jnp.zeros_like(a), p), 0, 1)
+    del result["swap"]
+    for name in ("again", "template"):
+      x = result[name]
+      x = jnp.moveaxis(x.reshape(2, -1, *x.shape[1:]), 0, 1)
+      result[name] = x
+    return result
+
+  def swap(variables, batch):
+    images = jnp.concatenate([batch["image_target"], batch["image_source"]])
+    images = augment.centre_crop(images, image_size).astype(jnp.float32) / 255
+    return model.apply(variables, images, method=run)
+
+  return parallel.pmap_eval(swap)
+
+
+class Variance:
+  """Variance of many arrays of one shape, entry by entry, batch by batch."""
+
+  def __init__(self):
+    self._n, self._sum, self._square = 0, 0.0, 0.0
+
+  def add(self, arrays):
+    """Adds n arrays [n, ..]."""
+    arrays = np.asarray(arrays, np.float64)
+    self._n += len(arrays)
+    self._sum = self._sum + arrays.sum(0)
+    self._square = self._square + (arrays**2).sum(0)
+
+  def mean(self):
+    """Mean over the entries of their variance."""
+    mean = self._sum / self._n
+    return float(np.mean(self._square / self._n - mean**2))
+
+
+def report(function, variables, pairs, batch_size):
+  """Disentanglement over pairs of pictures.
+
+  Args:
+    function: of `swap_function`.
+    variables: params and batch_stats.
+    pairs: a pair dataset.
+    batch_size: pairs at a time, a multiple of the local devices.
+
+  Returns:
+    A dict; docs/evaluation_figures.md says what each key means.
+  """
+  values, variance = [], {}
+  for batch in pairs.eval_batches(batch_size):
+    inputs = {name: batch[name] for name in ("image_source", "image_target")}
+    real = batch["mask"] > 0
+    found = {k: v[real] for k, v in function(variables, inputs).items()}
+    for name in ("template", "again"):
+      pictures = found.pop(name)
+      pictures = pictures.reshape(-1, *pictures.shape[2:])
+      variance.setdefault((name, "pixels"), Variance()).add(pictures)
+      variance.setdefault((name, "colour"), Variance()).add(
+        pictures.mean((1, 2))
+      )
+    values.append(found)
+  found = {k: np.concatenate([v[k] for v in values]) for k in values[0]}
+  pose, partner = found["pose"], found["pose"][:, ::-1]
+  error = lambda name, truth: float(percent(found[name], truth).mean())  # noqa: E731
+  return {
+    "pairs": len(pose),
+    "pose_error": {
+      "to_pose": error("swap_pose", partner),
+      "to_appearance": error("swap_pose", pose),
+      "reconstruction": error("again_pose", pose),
+      "between_pictures": float(percent(pose, partner).mean()),
+    },
+    "appearance_change": {
+      "features": _change(found, "look"),
+      "colour": _change(found, "colour"),
+    },
+    "template_variance": {
+      what: {
+        "template": variance["template", what].mean(),
+        "reconstruction": variance["again", what].mean(),
+      }
+      for what in ("pixels", "colour")
+    },
+  }
+
+
+def _change(found, what):
+  """How far swaps lie from the giver of appearance and from that of pose.
+
+  Distances between the descriptions `what`, as a share of the distance between
+  those of the two pictures drawn from their own a and p.
+  """
+  swap, own = found[f"swap_{what}"], found[f"again_{what}"]
+  distance = lambda a, b: float(np.linalg.norm(a - b, axis=-1).mean())  # noqa: E731
+  apart = distance(own, own[:, ::-1])
+  # Pictures that are all alike are no scale to measure by.
+  share = lambda x: x / apart if apart > 1e-6 else None  # noqa: E731
+  return {
+    "to_appearance": share(distance(swap, own)),
+    "to_pose": share(distance(swap, own[:, ::-1])),
+  }

@@ -1,0 +1,73 @@
+"""Command line: decodes a split once, into one file that needs no TensorFlow.
+
+python -m c3_jax.pack --config=configs/celeba.py --config.data.root=DIR \
+  --split=train --out=train.npz
+
+Train from such files with --config.data.name=packed and
+--config.data.packed.train=train.npz (fit and test likewise).
+"""
+
+import logging
+import pathlib
+
+from absl import flags
+from ml_collections import config_flags
+
+from c3_jax import cli
+from c3_jax.data import load
+from c3_jax.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+_CONFIG = config_flags.DEFINE_config_file(
+  "config", None, "Config file, configs/X.py[:arguments].", lock_config=True
+)
+_SPLIT = flags.DEFINE_enum("split", "train", load.SPLITS, "What to pack.")
+_OUT = flags.DEFINE_string("out", None, "File to write, X.npz.")
+
+
+def pack(config, split, out):
+  """Writes one split of the dataset of a config.
+
+  Args:
+    config: `config.data` is used; its pictures are held in memory meanwhile.
+    split: "train", "fit" or "test".
+    out: .npz file.
+
+  Returns:
+    The dataset.
+
+  Raises:
+    UserError: a mistake in the config or the data, no such split, or no such
+      folder to write to.
+  """
+  # Before hours of decoding.
+  if not pathlib.Path(out).parent.is_dir():
+    raise UserError(
+      f"{pathlib.Path(out).parent} is not a folder; make it first."
+    )
+  config = config.copy_and_resolve_references()
+  with config.unlocked():
+    config.data.cache = True
+  dataset = load.load_split(config, split)
+  if dataset is None:
+    raise UserError(
+      f"config.data.name={config.data.name} has no annotated pictures for "
+      f"--split={split}: pack another split."
+    )
+  dataset.save(out)
+  return dataset
+
+
+def program():
+  """Packs what the flags say."""
+  dataset = pack(_CONFIG.value, _SPLIT.value, _OUT.value)
+  size = pathlib.Path(_OUT.value).stat().st_size
+  print(
+    f"{_OUT.value}: {len(dataset)} of {_SPLIT.value}, "
+    f"{dataset.load_size} x {dataset.load_size} pixels, {size / 1e6:.1f} MB"
+  )
+
+
+if __name__ == "__main__":
+  cli.main(program, required=["config", "out"])

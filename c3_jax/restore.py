@@ -1,0 +1,114 @@
+"""A trained model from the folder of its run, ready for other programs.
+
+  trained = restore.load("runs/mine")
+  encoding = trained.model.apply(trained.variables, images, method="encode")
+  points = encoding.pose.points
+
+It reads config.json and one checkpoint: no data, no weights of others, no
+TensorFlow.
+"""
+
+import json
+import pathlib
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from c3_jax.checkpoints import Checkpoints
+from c3_jax.errors import UserError
+from c3_jax.models import c3
+
+
+class Trained(NamedTuple):
+  """A trained model.
+
+  Attributes:
+    config: `ml_collections.ConfigDict` of the run, locked.
+    model: `C3`; its methods are encode, decode, features and match.
+    variables: {"params": .., "batch_stats": ..}, NumPy arrays, for
+      `model.apply`.
+    step: int, of the checkpoint.
+  """
+
+  config: ml_collections.ConfigDict
+  model: c3.C3
+  variables: Any
+  step: int
+
+
+def load(workdir, step=None) -> Trained:
+  """Reads config.json and a checkpoint of a run.
+
+  Args:
+    workdir: folder of the run.
+    step: of the checkpoint; None is the best one by the error on held-out
+      training images, the newest where there is no such error.
+
+  Returns:
+    A `Trained`.
+
+  Raises:
+    UserError: the folder is not that of a run, or has no such checkpoint.
+  """
+  config = load_config(workdir)
+  model, template = _model(workdir, config)
+  checkpoints = pathlib.Path(workdir) / "checkpoints"
+  # Opening it would make the folder.
+  found = checkpoints.is_dir()
+  if found:
+    with Checkpoints(workdir) as checkpoints:
+      found = checkpoints.steps
+      if found:
+        step = checkpoints.best if step is None else step
+        if step not in found:
+          have = ", ".join(map(str, found))
+          raise UserError(
+            f"{workdir} has no checkpoint of step {step}: use one of {have}."
+          )
+        variables = checkpoints.restore(template, step, partial=True)
+        return Trained(config, model, variables, step)
+  raise UserError(
+    f"{workdir} has no checkpoints yet: train there first, or name another "
+    "--workdir."
+  )
+
+
+def load_config(workdir) -> ml_collections.ConfigDict:
+  """The config of a run, locked; its tuples have become lists.
+
+  Raises:
+    UserError: no such folder or file, or the file is not of a run.
+  """
+  path = pathlib.Path(workdir) / "config.json"
+  try:
+    return ml_collections.ConfigDict(json.loads(path.read_text())).lock()
+  except (FileNotFoundError, NotADirectoryError) as error:
+    raise UserError(
+      f"{path} does not exist: --workdir must be the folder of a run that has "
+      "checkpoints to read."
+    ) from error
+  except (ValueError, TypeError) as error:
+    raise UserError(
+      f"{path} is not the config of a run ({error}): name another --workdir."
+    ) from error
+
+
+def _model(workdir, config):
+  """(C3, variables without values) of a config."""
+  try:
+    size = config.data.image_size
+    model = c3.build(image_size=size, **config.model.to_dict())
+    images = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), images)
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
+    raise UserError(
+      f"{workdir}/config.json does not describe a model "
+      f"({str(error).splitlines()[0]}): use the version of c3_jax it was "
+      "trained with."
+    ) from error
+  # Without batch norm there are no statistics, but always the entry.
+  variables = {"params": shapes["params"], "batch_stats": {}} | dict(shapes)
+  return model, jax.tree.map(lambda x: np.empty(x.shape, x.dtype), variables)

@@ -105,7 +105,8 @@ def main():
     losses = ", ".join(f"{loss:.4f}" for loss in row["loss"])
     print(
       f"| {name} | {row['finite']} | {losses} | {row['gflop_per_image']:.1f} "
-      f"| {row['temporary_gib']:.2f} GiB | {row['peak_resident_gib']:.2f} GiB |",
+      f"| {row['temporary_gib']:.2f} GiB "
+      f"| {row['peak_resident_gib']:.2f} GiB |",
       flush=True,
     )
 

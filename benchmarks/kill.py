@@ -22,13 +22,13 @@ import time
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-import jax
-import numpy as np
-from orbax.checkpoint import v1 as ocp
+import jax  # noqa: E402
+import numpy as np  # noqa: E402
+from orbax.checkpoint import v1 as ocp  # noqa: E402
 
-from c3_jax import train
-from c3_jax.checkpoints import UNFINISHED
-from configs import synthetic
+from c3_jax import train  # noqa: E402
+from c3_jax.checkpoints import UNFINISHED  # noqa: E402
+from configs import synthetic  # noqa: E402
 
 STEPS = 30
 KINDS = ("time", "step", "save")

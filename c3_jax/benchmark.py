@@ -34,16 +34,19 @@ CPU_BATCH = 8
 SCHEDULE_IMAGES = 200 * 161_962
 FLOW_SIZE = 400  # Pixels; PF-Pascal.
 
-_CONFIG = config_flags.DEFINE_config_file(
-  "config", None, "Config file, configs/X.py[:arguments].", lock_config=True
-)
-_OUT = flags.DEFINE_string("out", None, "JSON file to write.")
-_BATCH = flags.DEFINE_integer(
-  "batch",
-  None,
-  f"Images a step; the config's by default, at most {CPU_BATCH} on a CPU.",
-)
-_ONLY = flags.DEFINE_list("only", None, f"Some of {','.join(SECTIONS)}.")
+
+def define_flags():
+  """Of this command line; an import of the module defines none."""
+  config_flags.DEFINE_config_file(
+    "config", None, "Config file, configs/X.py[:arguments].", lock_config=True
+  )
+  flags.DEFINE_string("out", None, "JSON file to write.")
+  flags.DEFINE_integer(
+    "batch",
+    None,
+    f"Images a step; the config's by default, at most {CPU_BATCH} on a CPU.",
+  )
+  flags.DEFINE_list("only", None, f"Some of {','.join(SECTIONS)}.")
 
 
 def run(config, *, batch_size=None, only=None):
@@ -330,10 +333,12 @@ def _grid(title, columns):
 
 def main():
   """Runs what the flags say, prints the table, writes the file."""
-  out = _OUT.value and pathlib.Path(_OUT.value)
+  out = flags.FLAGS.out and pathlib.Path(flags.FLAGS.out)
   if out and not out.parent.is_dir():
     raise UserError(f"--out: {out.parent} is not a folder; make it first.")
-  result = run(_CONFIG.value, batch_size=_BATCH.value, only=_ONLY.value)
+  result = run(
+    flags.FLAGS.config, batch_size=flags.FLAGS.batch, only=flags.FLAGS.only
+  )
   print(table(result), flush=True)
   if out:
     part = out.with_name(out.name + ".part")
@@ -342,4 +347,4 @@ def main():
 
 
 if __name__ == "__main__":
-  cli.main(main, required=("config",))
+  cli.main(main, define_flags, required=("config",))

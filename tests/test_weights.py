@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from c3_jax import build, pretrained, restore, resume, train
+from c3_jax import build, pretrained, resume, train
 from c3_jax.checkpoints import Checkpoints
 from c3_jax.errors import UserError
 from configs import common, folder, synthetic
@@ -65,7 +65,7 @@ def compiled_quickly():
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-  """(workdir, report, log, weights) of a run whose weights are then gone."""
+  """(workdir, log, weights) of a run; the weights are then elsewhere."""
   tmp = tmp_path_factory.mktemp("ported")
   place = write_weights(tmp / "weights")
   lines = []
@@ -75,11 +75,11 @@ def finished(tmp_path_factory):
   level = logger.level
   logger.addHandler(handler)
   logger.setLevel(logging.INFO)
-  report = train.train_and_evaluate(with_weights(place), tmp / "run")
+  train.train_and_evaluate(with_weights(place), tmp / "run", mode="train")
   logger.removeHandler(handler)
   logger.setLevel(level)
   place.rename(tmp / "elsewhere")
-  return tmp / "run", report, lines, tmp / "elsewhere"
+  return tmp / "run", lines, tmp / "elsewhere"
 
 
 def state_of(run, step):
@@ -111,7 +111,7 @@ def test_perceptual_network_has_the_models_type():
 
 def test_the_first_checkpoint_holds_the_ported_backbone(finished):
   """Step 0 is kept, with every number of the ported file."""
-  run, _, _, place = finished
+  run, _, place = finished
   state = state_of(run, 0)
   ported = pretrained.load(place, "resnet50", key="weights.resnet50")
   found = flax.traverse_util.flatten_dict(
@@ -142,10 +142,10 @@ def test_training_moves_the_weights_not_the_statistics(finished):
 
 def test_perceptual_network_is_the_ported_one(finished):
   """Every parameter of the frozen VGG comes from the folder."""
-  config = with_weights(finished[3])
+  config = with_weights(finished[2])
   frozen = build.frozen(config, build.networks(config)[1])["vgg"]
   found = flax.traverse_util.flatten_dict(frozen, sep="/")
-  ported = pretrained.load(finished[3], "vgg16", key="weights.vgg")
+  ported = pretrained.load(finished[2], "vgg16", key="weights.vgg")
   assert found.keys() == ported.keys()
   for path, value in ported.items():
     np.testing.assert_array_equal(found[path], value)
@@ -153,7 +153,7 @@ def test_perceptual_network_is_the_ported_one(finished):
 
 def test_log_says_what_is_used(finished):
   """One line names both folders; without them, what is used instead."""
-  (line,) = [line for line in finished[2] if "perceptual" in line]
+  (line,) = [line for line in finished[1] if "perceptual" in line]
   assert line.count("/weights") == 2 and "ResNet-50" in line
   line = build.describe_weights(get_config())
   assert "from scratch" in line
@@ -162,12 +162,20 @@ def test_log_says_what_is_used(finished):
 
 
 def test_evaluation_needs_no_source_weights(finished):
-  """With the folder gone a finished run gives the same report again."""
-  run, report, _, _ = finished
-  # There is nothing left to train.
-  assert train.train_and_evaluate(with_weights("gone"), run) == report
-  assert report["baseline"]["untrained"] > 0
-  assert restore.load(run).model.backbone.norm == "frozen"
+  """Both networks that are measured come from the run, the folder is gone."""
+  workdir = finished[0]
+  config, run = train.trained(with_weights("gone"), workdir)
+  assert run.step == STEPS and run.model.backbone.norm == "frozen"
+  untrained = train.untrained(workdir, config, run)
+  for variables, step in ((run.variables, STEPS), (untrained, 0)):
+    state = state_of(workdir, step)
+    jax.tree.map(
+      np.testing.assert_array_equal,
+      variables,
+      {"params": state.params, "batch_stats": state.batch_stats},
+    )
+  # There is nothing left to train, either.
+  train.train_and_evaluate(with_weights("gone"), workdir, mode="train")
 
 
 def test_run_notes_its_weights(finished):
@@ -191,7 +199,7 @@ def test_resuming_needs_the_vgg_only(finished, begun, tmp_path):
   """The backbone is in the checkpoint; the VGG may have moved."""
   place = tmp_path / "moved"
   place.mkdir()
-  shutil.copy(finished[3] / "vgg16.safetensors", place)
+  shutil.copy(finished[2] / "vgg16.safetensors", place)
   train.train_and_evaluate(with_weights(place), begun, mode="train")
   jax.tree.map(
     np.testing.assert_array_equal,
@@ -225,7 +233,7 @@ def test_resuming_without_the_vgg_is_refused(finished, begun, tmp_path):
     (
       "resnet50",
       {"model__backbone__width": 8},
-      "does not fit config.model.backbone .*conv1/kernel",
+      r"does not fit config.model.backbone .*\(16,\) there and \(8,\) in",
     ),
     (
       "vgg",
@@ -236,7 +244,7 @@ def test_resuming_without_the_vgg_is_refused(finished, begun, tmp_path):
 )
 def test_weights_that_cannot_be_used(finished, key, change, message):
   """Missing or of another shape: one line with the key and the mend."""
-  place = finished[3] if change else finished[3] / "none"
+  place = finished[2] if change else finished[2] / "none"
   config = get_config(**{f"weights__{key}": str(place)}, **change)
   with pytest.raises(UserError, match=message) as error:
     build.check_weights(config, build.setup(config))

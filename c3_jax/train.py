@@ -160,7 +160,7 @@ def train(
           p_step = parallel.pmap_step(
             functools.partial(steps.train_step, setup, stage)
           )
-          p_step = hosts.compiled(p_step, state, frozen, batch)
+          hosts.compile_together(p_step, state, frozen, batch)
         state, values = p_step(state, frozen, batch)
         step += 1
         recent.append(values)

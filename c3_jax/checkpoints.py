@@ -1,10 +1,10 @@
 """Checkpoints of a run: a thin layer over Orbax.
 
 Kept are the newest two, the best one by its error (percent, lower is better),
-where a checkpoint has one, and that of step 0 where there is one. What is stored is host NumPy, so any
-number of devices or processes can read it. With every state goes a digest of
-its bytes: Orbax notices most damage to its files, but not a changed byte in
-the numbers themselves.
+where a checkpoint has one, and that of step 0 where there is one. What is
+stored is host NumPy, so any number of devices or processes can read it. With
+every state goes a digest of its bytes: Orbax notices most damage to its files,
+but not a changed byte in the numbers themselves.
 """
 
 import contextlib

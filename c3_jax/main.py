@@ -9,7 +9,7 @@ import sys
 from absl import flags
 from ml_collections import config_flags
 
-from c3_jax import cli, hosts, metrics, train
+from c3_jax import cli, compilation, hosts, metrics, train
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "Config file, configs/X.py[:arguments].", lock_config=True
@@ -38,6 +38,7 @@ def program():
     # Where there is nothing to save. Among several processes JAX listens.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
   hosts.initialize(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
+  compilation.enable()
   try:
     train.train_and_evaluate(_CONFIG.value, _WORKDIR.value, mode=_MODE.value)
   except metrics.Diverged as error:

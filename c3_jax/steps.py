@@ -19,7 +19,7 @@ from c3_jax.models import flow
 from c3_jax.models.c3 import C3
 from c3_jax.models.vgg import VGG
 
-TERMS = ("pairs", "cycle", "inv", "equiv", "flow")
+TERMS = ("pairs", "warp", "apart", "cycle", "inv", "equiv", "flow")
 
 
 @flax.struct.dataclass
@@ -85,6 +85,7 @@ class Setup:
     flow_temperature: divides C^ before the softmax of that expectation.
     natural_positives: the weak flow loss takes natural pairs as positives
       and their neighbours as negatives, not an image and its own view.
+    apart: distance in coordinates over which L_apart falls off.
     accumulate: parts that a device cuts its batch into, to be done one after
       another. The gradient is their mean; batch norms see one part at a time.
     remat: what a network computes inside is not kept for the backward pass,
@@ -101,6 +102,7 @@ class Setup:
   hard_flow: bool = True
   flow_temperature: float = 0.02
   natural_positives: bool = False
+  apart: float = 0.15
   accumulate: int = 1
   remat: bool = False
 
@@ -163,18 +165,29 @@ def correspondences(net, fi, fj, *, hard, temperature):
 
 
 def views_terms(setup, weights, net, perceptual, images, keys, colour_keys):
-  """Terms of synthetic pairs: L_pairs, L_equiv between the two views."""
-  target, source, mask = synthetic_views(setup, images, keys)
+  """Terms of synthetic pairs.
+
+  L_pairs, what ties the landmarks of the two views (L_equiv by the flow, L_warp
+  by the warp itself), and L_apart, without which L_warp could put all landmarks
+  on the one spot that is easiest to follow.
+  """
+  target, source, mask, source_warp = synthetic_views(setup, images, keys)
   n = len(images)
   posed = target
   if setup.augment["recolour"]:
     posed = augment.recolour(colour_keys, target, setup.augment["recolour"])
   f_flow, f = net("features", jnp.concatenate([posed, source]), train=True)
-  appearance = net(lambda model, x: model.appearance(x, train=True), f[n:])
   terms = {}
-  if weights["equiv"] and not weights["cycle"]:
-    pose = net(lambda model, x: model.pose(x), f)
-    maps = pose.maps[:n]
+  tied = weights["equiv"] and not weights["cycle"]
+  # E_p sees the source view only where a term compares its landmarks.
+  seen = f if tied or weights["warp"] else f[:n]
+  pose = net(lambda model, x: model.pose(x), seen)
+  if weights["warp"]:
+    moved = jax.vmap(lambda warp, x: warp(x))(source_warp, pose.points[n:])
+    terms["warp"] = objectives.point_difference(pose.points[:n], moved)
+  if weights["apart"]:
+    terms["apart"] = objectives.crowding(pose.points[:n], setup.apart)
+  if tied:
     t_ij, t_ji = correspondences(
       net,
       jax.lax.stop_gradient(f_flow[:n]),
@@ -185,11 +198,11 @@ def views_terms(setup, weights, net, perceptual, images, keys, colour_keys):
     terms["equiv"] = objectives.equivariance(
       pose.maps[:n], pose.maps[n:], t_ij, t_ji
     )
-  else:
-    maps = net(lambda model, x: model.pose(x), f[:n]).maps
-  output = net("decode", appearance, maps, train=True)
-  # Twice: a pair is (target, source) here, and Eq. 1 counts both images.
-  terms["pairs"] = 2 * perceptual(target, output, mask)
+  if weights["pairs"]:
+    appearance = net(lambda model, x: model.appearance(x, train=True), f[n:])
+    output = net("decode", appearance, pose.maps[:n], train=True)
+    # Twice: a pair is (target, source) here, and Eq. 1 counts both images.
+    terms["pairs"] = 2 * perceptual(target, output, mask)
   return terms
 
 
@@ -239,7 +252,7 @@ def flow_terms(setup, net, images, keys):
     f_flow, _ = net("features", natural_views(setup, images, keys))
     fi, fj = f_flow[0::2], f_flow[1::2]
   else:
-    target, source, _ = synthetic_views(setup, images, keys)
+    target, source, *_ = synthetic_views(setup, images, keys)
     f_flow, _ = net("features", jnp.concatenate([target, source]))
     fi, fj = jnp.split(f_flow, 2)
   c = net(
@@ -280,7 +293,7 @@ def loss_terms(setup, stage, params, state, frozen, images, keys):
     jax.vmap(lambda key: jax.random.split(key, 3))(keys), 1, 0
   )
   terms = {}
-  if weights["pairs"]:
+  if any(weights[name] for name in ("pairs", "warp", "apart")):
     terms |= views_terms(
       setup, weights, net, perceptual, images, view_keys, colour_keys
     )
@@ -293,7 +306,7 @@ def loss_terms(setup, stage, params, state, frozen, images, keys):
 
 
 def synthetic_views(setup, images, keys):
-  """(target, source, mask) of `augment.warped_pairs` for loaded pictures."""
+  """What `augment.warped_pairs` makes of loaded pictures."""
   return augment.warped_pairs(
     keys,
     images,
@@ -396,14 +409,16 @@ def train_step(setup, stage, state, frozen, batch):
     parts=setup.accumulate,
   )
   grads, terms = parallel.mean((grads, terms))
-  updates, opt_state = stage.tx.update(grads, state.opt_state, moving)
+  with jax.named_scope("optimiser"):
+    updates, opt_state = stage.tx.update(grads, state.opt_state, moving)
+    moving = optax.apply_updates(moving, updates)
   metrics = terms | {f"raw_{tap}": value for tap, value in raw.items()}
   metrics["loss"] = objectives.total(terms, stage.weights)
   metrics["gradient_norm"] = optax.tree.norm(grads)
   metrics["learning_rate"] = stage.rate(state.step - stage.start)
   state = TrainState(
     step=state.step + 1,
-    params=optim.merge(optax.apply_updates(moving, updates), fixed),
+    params=optim.merge(moving, fixed),
     batch_stats=batch_stats,
     opt_state=opt_state,
     running=running,

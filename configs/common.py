@@ -53,7 +53,7 @@ def parse(argument, *, variants=(), **defaults):
 
 def terms(**given):
   """Weights of all terms; those not given are 0 and not computed."""
-  names = ("pairs", "cycle", "inv", "equiv", "flow")
+  names = ("pairs", "warp", "apart", "cycle", "inv", "equiv", "flow")
   return ConfigDict({name: float(given.get(name, 0)) for name in names})
 
 
@@ -161,6 +161,7 @@ def base(*, k, cycle, flow):
       "n_test": 0,
       # All that is read from files (see docs/data.md).
       "root": "",
+      "tfds_dir": "",  # Instead of root: what TFDS has prepared.
       "cache": True,  # Keep the decoded pictures in memory.
       "example": 0,  # Without a root: use so many example pictures.
       # What is loaded of a file: "square", its central square; "imm", all of
@@ -193,7 +194,8 @@ def base(*, k, cycle, flow):
         "bottleneck": True,
         "stem": "imagenet",
         "output_stride": 8,  # 16 x 16 maps at 128 px.
-        "norm": "batch",
+        # "auto": "frozen" (fixed statistics) with ported weights, else "batch".
+        "norm": "auto",
       },
       "appearance": {
         "features": 256,
@@ -224,13 +226,16 @@ def base(*, k, cycle, flow):
     }
   )
 
+  # Folders that `python -m c3_jax.port_weights` made; "": none, then the
+  # backbone starts from scratch and the perceptual network is random.
+  config.weights = ConfigDict({"resnet50": "", "vgg": ""})
+
   config.perceptual = ConfigDict(
     {
       "arch": "vgg16",
       "taps": ("input", "conv1_2", "conv2_2", "conv3_2", "conv4_2", "conv5_2"),
       "width": 1.0,
-      "weights": "random",  # A frozen He-initialised VGG of this seed.
-      "seed": 0,
+      "seed": 0,  # Of the frozen He-initialised VGG without ported weights.
       "decay": 0.99,  # Of the running mean that divides each tap.
     }
   )
@@ -241,6 +246,7 @@ def base(*, k, cycle, flow):
       "hard_flow": True,  # T by argmax; False: by expectation.
       "flow_temperature": 0.02,  # Of that expectation; C^ lies in [0, 1].
       "natural_positives": False,  # Of the weak flow loss.
+      "apart": 0.15,  # Reach of L_apart in coordinates; a face spans about 1.
     }
   )
 
@@ -268,12 +274,18 @@ def base(*, k, cycle, flow):
   config.eval = ConfigDict(
     {
       "batch_size": 100,
-      # With --mode=eval: the step of a checkpoint, -1 for the best; and the
-      # name of its report, "" for that of the dataset.
+      # The checkpoint of --mode=eval; -1 is the best.
       "step": -1,
+      # Of the file in eval/; "" is the name of the dataset.
       "name": "",
-      # Two indices of points whose distance is 100 %, or "image" for the side.
+      # Two indices of points whose distance is 100 %, "box" for the root of
+      # the area of the box around them, or "image" for the side.
       "normaliser": (0, 1),
+      # Penalty of additional regressions, with lengths in sides; 0: none.
+      "ridge": 0.0,
+      # Regression from so many annotated pictures, chosen `repeats` times.
+      "few_shot": (1, 5, 10, 20, 50, 100, 500),
+      "repeats": 10,
       # Also measure under seeded random similarity transforms of the pictures:
       # uniform in +-rotation degrees, +-scale, +-shift (of the image side).
       "perturb": False,
@@ -300,8 +312,10 @@ def small(config, *, image_size, load_size):
   """Turns the paper's configuration into one that learns on two CPU cores.
 
   What mattered, in this order: an appearance map averaged over space, so that
-  only the landmarks can say where things are; standardised logits with a low
-  gain; wide gaussians; small batches, many steps.
+  only the landmarks can say where things are; L_warp, which a landmark that
+  tells a colour cannot satisfy, with L_apart to keep the landmarks off one
+  spot; other colours for E_p than for the decoder; standardised logits with a
+  low gain; wide gaussians; small batches, many steps.
   """
   config.data.image_size, config.data.load_size = image_size, load_size
   config.batch_size = 16
@@ -316,7 +330,7 @@ def small(config, *, image_size, load_size):
     }
   )
   config.model.appearance.update(
-    {"features": 32, "pool": True, "init_std": 0.0}
+    {"features": 32, "pool": True, "norm": "batch", "init_std": 0.0}
   )
   config.model.pose.update(
     {"features": 32, "gain": 2.0, "sigma": 1.5, "init_std": 0.0}
@@ -336,9 +350,13 @@ def small(config, *, image_size, load_size):
   )
   # A spline on 100 control points costs more than the small network.
   config.augment.control_points = 4
+  config.augment.recolour = 0.4
+  config.augment.source.rotation = 15.0
   config.optimizer.weight_decay = 0.0
   for name in STAGES:
     config.stages[name].learning_rate = 2e-3
+  for name in ("pairs", "cycle"):
+    config.stages[name].weights.update({"warp": 1.0, "apart": 0.5})
   return config
 
 

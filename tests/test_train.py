@@ -167,7 +167,14 @@ def test_files_of_a_run(straight):
     get_config().to_json()
   )
   names = {path.stem for path in (workdir / "figures").glob("*.png")}
-  assert names == {"landmarks", "swaps", "template", "transfer", "curves"}
+  assert names == {
+    "landmarks",
+    "swaps",
+    "template",
+    "transfer",
+    "curves",
+    "errors",
+  }
   for path in (workdir / "figures").iterdir():
     with Image.open(path) as picture:
       assert min(picture.size) > 100

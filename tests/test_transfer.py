@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from c3_jax.evaluation import regression, transfer
+from c3_jax.evaluation import transfer
 
 
 def test_errors_are_those_of_each_way_to_carry():
@@ -35,6 +35,3 @@ def test_errors_are_those_of_each_way_to_carry():
   by_side = transfer.report(values, image_size=32, normaliser="image")
   np.testing.assert_allclose(by_side["identity"], 12.5, rtol=1e-5)
   assert values.keys() == {"flow", "landmarks", "identity", "truth"}
-  assert regression.error_percent(
-    values["identity"], values["truth"], normaliser="image", image_size=2
-  ) == np.float64(12.5)

@@ -202,9 +202,7 @@ def test_arguments_are_read_in_any_order():
 @pytest.mark.parametrize(
   "argument", ["tset", "k", "k=", "k=x", "k=-1", "k=1.5", "test=1", "cycle=2"]
 )
-@pytest.mark.parametrize(
-  "module", [synthetic, folder, celeba, lsun, pf_pascal]
-)
+@pytest.mark.parametrize("module", [synthetic, folder, celeba, lsun, pf_pascal])
 def test_wrong_arguments_are_named(module, argument):
   """The message names what is wrong and lists what there is."""
   with pytest.raises(ValueError, match="is not one of .*k=N") as error:

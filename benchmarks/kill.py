@@ -1,6 +1,6 @@
 """Kills a small run at random moments, resumes it, and compares the outcome.
 
-  python benchmarks/kill.py --out=benchmarks/kill.json
+  python -m benchmarks.kill --out=benchmarks/kill.json
 
 A run of three stages and 30 steps, saved every fourth, gets one SIGKILL: at a
 random time of all of it, after a random step, or within a random save. Started
@@ -19,16 +19,13 @@ import sys
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+import jax
+import numpy as np
+from orbax.checkpoint import v1 as ocp
 
-import jax  # noqa: E402
-import numpy as np  # noqa: E402
-from orbax.checkpoint import v1 as ocp  # noqa: E402
-
-from c3_jax import train  # noqa: E402
-from c3_jax.checkpoints import UNFINISHED  # noqa: E402
-from configs import synthetic  # noqa: E402
+from c3_jax import train
+from c3_jax.checkpoints import UNFINISHED
+from configs import synthetic
 
 STEPS = 30
 KINDS = ("time", "step", "save")

@@ -79,6 +79,7 @@ def run(workdir, root, landmarks, shifts):
     image_size=size,
     load_size=config.data.load_size,
     landmarks=landmarks,
+    crop=config.data.crop,
   )
   if dataset is None:
     raise UserError(f"{root}/{landmarks} has no rows of split test.")

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from c3_jax import optim, steps
+from c3_jax import optim, pretrained, steps
 from c3_jax.data import pairs
 from c3_jax.data.load import Splits as Splits
 from c3_jax.data.load import load_splits as load_splits
@@ -19,7 +19,7 @@ ORDER = ("pairs", "flow", "cycle")
 
 def networks(config):
   """(C3, VGG) of a config."""
-  model = c3.build(image_size=config.data.image_size, **config.model.to_dict())
+  model = c3.from_config(config)
   vgg = VGG(
     arch=config.perceptual.arch,
     taps=tuple(config.perceptual.taps),
@@ -120,7 +120,8 @@ def stages(config, n_train) -> list[steps.Stage]:
 def initial_state(config, model) -> steps.TrainState:
   """The untrained state: a function of the config's seed alone.
 
-  Its `opt_state` is None; `enter` makes one for a stage.
+  It has no ported weights; `with_ported_backbone` puts them in. Its
+  `opt_state` is None; `enter` makes one for a stage.
   """
   size = config.data.image_size
   variables = _init(model, config.seed, (2, size, size, 3))
@@ -159,22 +160,91 @@ def check_shapes(config, setup, stages):
       "config.model, config.perceptual or config.stages does not fit: "
       f"{str(error).splitlines()[0]}"
     ) from error
-  check_perceptual(config)
 
 
-def check_perceptual(config):
-  """Refuses weights of the perceptual network that cannot be had."""
-  if config.perceptual.weights != "random":
-    raise UserError(
-      f"config.perceptual.weights is {config.perceptual.weights!r}: use random."
+def check_weights(config, setup):
+  """Finds ported weights that are missing or do not fit, before a run starts.
+
+  Raises:
+    UserError: names the key and the mend.
+  """
+  if config.weights.resnet50:
+    size = config.data.image_size
+    images = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
+    _ported_backbone(
+      config, jax.eval_shape(setup.model.init, jax.random.key(0), images)
     )
+  if config.weights.vgg:
+    frozen(config, setup.vgg)
+
+
+def with_ported_backbone(config, state) -> steps.TrainState:
+  """The state with the ported ResNet-50 in place of the backbone's variables.
+
+  Raises:
+    UserError: the ported weights are missing, or of another network.
+  """
+  ported = _ported_backbone(
+    config, {"params": state.params, "batch_stats": state.batch_stats}
+  )
+  return state.replace(
+    params=state.params | {"backbone": ported["params"]},
+    batch_stats=state.batch_stats | {"backbone": ported["batch_stats"]},
+  )
+
+
+def _ported_backbone(config, variables):
+  """Ported variables of the backbone, in the shapes of those of a C3."""
+  folder = config.weights.resnet50
+  ported = pretrained.load(folder, "resnet50", key="weights.resnet50")
+  own = {name: tree.get("backbone", {}) for name, tree in variables.items()}
+  try:
+    return pretrained.fit(ported, pretrained.flat_shapes(own))
+  except ValueError as error:
+    raise UserError(
+      f"config.weights.resnet50={folder!r} does not fit config.model.backbone "
+      f"({error}): use a config with the paper's backbone, such as "
+      "configs/folder.py without cpu, or leave config.weights.resnet50 empty."
+    ) from error
 
 
 def frozen(config, vgg):
-  """The VGG's variables, under "vgg": random ones come from a fixed seed."""
-  check_perceptual(config)
-  size = config.data.image_size
-  return {"vgg": _init(vgg, config.perceptual.seed, (1, size, size, 3))}
+  """The VGG's variables, under "vgg": ported, or random from a fixed seed.
+
+  Raises:
+    UserError: the ported weights are missing, or of another network.
+  """
+  folder, options = config.weights.vgg, config.perceptual
+  if not folder:
+    size = config.data.image_size
+    return {"vgg": _init(vgg, options.seed, (1, size, size, 3))}
+  ported = pretrained.load(folder, options.arch, key="weights.vgg")
+  wanted = pretrained.shapes(vgg)
+  try:
+    return {"vgg": pretrained.fit(ported, wanted, exactly=False)}
+  except ValueError as error:
+    raise UserError(
+      f"config.weights.vgg={folder!r} does not fit config.perceptual "
+      f"({error}): set config.perceptual.width=1, or leave config.weights.vgg "
+      "empty."
+    ) from error
+
+
+def describe_weights(config):
+  """One sentence: what the backbone starts from, and what P is measured on."""
+  weights, perceptual = config.weights, config.perceptual
+  backbone = "from scratch"
+  if config.init.workdir:
+    backbone = f"from that of {config.init.workdir}"
+  elif weights.resnet50:
+    backbone = f"from the ResNet-50 ported to {weights.resnet50}"
+  vgg = f"random (He, seed {perceptual.seed})"
+  if weights.vgg:
+    vgg = f"ported to {weights.vgg}"
+  return (
+    f"The backbone starts {backbone}; the perceptual distance is that of a "
+    f"frozen {perceptual.arch} of width {perceptual.width:g}, {vgg}."
+  )
 
 
 def _init(network, seed, shape):

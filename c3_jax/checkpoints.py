@@ -1,10 +1,10 @@
 """Checkpoints of a run: a thin layer over Orbax.
 
 Kept are the newest two, the best one by its error (percent, lower is better),
-where a checkpoint has one, and that of step 0 where there is one. What is stored is host NumPy, so any
-number of devices or processes can read it. With every state goes a digest of
-its bytes: Orbax notices most damage to its files, but not a changed byte in
-the numbers themselves.
+where a checkpoint has one, and that of step 0 where there is one. What is
+stored is host NumPy, so any number of devices or processes can read it. With
+every state goes a digest of its bytes: Orbax notices most damage to its files,
+but not a changed byte in the numbers themselves.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import pathlib
+import shutil
 
 import jax
 import numpy as np
@@ -23,6 +24,7 @@ from c3_jax.errors import UserError
 logger = logging.getLogger(__name__)
 
 RECENT = 2
+UNFINISHED = ".orbax-checkpoint-tmp"  # In the name of a save that goes on.
 
 
 class Damaged(UserError):
@@ -56,13 +58,16 @@ class Checkpoints:
       for step in [step for step in self._notes if not self._notes[step]]:
         logger.warning("%s/%d is damaged: no notes.", self._path, step)
         self._move(step)
+      if jax.process_index() == 0:
+        for part in self._path.glob(f"*{UNFINISHED}*"):
+          shutil.rmtree(part)
       hosts.wait("checkpoints repaired")
-    self._open(repair)
+    self._open()
 
-  def _open(self, clean):
+  def _open(self):
     try:
       self._checkpointer = ocp.training.Checkpointer(
-        self._path, preservation_policy=self, cleanup_tmp_directories=clean
+        self._path, preservation_policy=self
       )
     except (ValueError, KeyError, TypeError) as error:
       broken = [step for step in self._notes if not self._notes[step]]
@@ -141,6 +146,7 @@ class Checkpoints:
     }
     notes["digest"] = _digest(_by_name(state), notes)
     self._notes[step] = notes
+    hosts.wait("saving")
     # Forced: what Orbax would decide by itself differs between processes.
     self._checkpointer.save(step, state, force=True, custom_metadata=notes)
     self._notes = {step: self._notes[step] for step in self.steps}
@@ -188,7 +194,7 @@ class Checkpoints:
     hosts.wait("checkpoints closed")
     self._move(step)
     hosts.wait("checkpoint set aside")
-    self._open(False)
+    self._open()
 
   def _move(self, step):
     del self._notes[step]

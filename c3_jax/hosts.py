@@ -1,16 +1,20 @@
 """Many processes: how they find each other, wait for, and stop together."""
 
+import itertools
 import logging
 import signal
 
 import jax
 from jax.experimental import multihost_utils
+from orbax.checkpoint import multihost
 
 from c3_jax.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 AUTO = "auto"
+PATIENCE_MS = 3_600_000  # An hour: what evaluation of a large set may take.
+_places = itertools.count()
 
 
 def initialize(coordinator, num_processes=None, process_id=None):
@@ -64,9 +68,31 @@ def initialize(coordinator, num_processes=None, process_id=None):
 
 
 def wait(name):
-  """Returns when all processes have come to the call of this name."""
+  """Returns when all processes have come to the call of this name.
+
+  They meet at the coordinator: a collective over the devices gives up when
+  one process is half a minute late, as with a slow compiler.
+  """
   if jax.process_count() > 1:
-    multihost_utils.sync_global_devices(name)
+    place = f"c3_jax {next(_places)} {name}"
+    multihost.get_barrier_sync_fn()(key=place, timeout_ms=PATIENCE_MS)
+
+
+def compiled(step, *args):
+  """Compiles a step for these arguments, in all processes, before any runs.
+
+  Args:
+    step: of `parallel.pmap_step`.
+    *args: of its first call.
+
+  Returns:
+    The step; a single process compiles it when it is first called.
+  """
+  if jax.process_count() == 1:
+    return step
+  step = step.lower(*args).compile()
+  wait("compiled")
+  return step
 
 
 class Interrupt:

@@ -1,67 +1,91 @@
 """Picture files without TensorFlow: what the tf.data pipeline makes of them.
 
-`data.pipeline` takes the largest central square of a file, scales it to
-load_size with an antialiased triangle filter, and the network sees the central
-image_size of that. Here the same pixels come from Pillow in one step. As
-there, the orientation tag of EXIF and transparency are ignored.
+`data.decode` takes the box of a crop rule out of a file and scales it to
+load_size with an antialiased triangle filter; the network sees the central
+image_size of that, the frame. Here Pillow computes the same pixels in one step.
+As there, the orientation tag of EXIF and transparency are ignored.
 """
+
+import math
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from c3_jax.data import arrays
 from c3_jax.errors import UserError
+
+SLACK = 1e-6  # Pixels: rounding of a box that ends at the picture's edge.
 
 
 class Unreadable(UserError):
   """A file that is no picture, or a damaged one."""
 
 
-def frame(file_size, *, image_size, load_size):
-  """The part of a file that the network sees.
+class Frame(NamedTuple):
+  """Which part of a file a network sees.
 
-  Args:
-    file_size: (width, height) in pixels.
-    image_size: side of the model frame in pixels.
+  Attributes:
+    image_size: side of the frame in pixels.
     load_size: side of the loaded picture in pixels, at least image_size.
-
-  Returns:
-    (left, top, right, bottom), the edges in pixels of the file, 0 = the outer
-    edge of the first pixel.
+    crop: rule of `arrays.crop_box`, what is loaded of a file.
   """
-  width, height = file_size
-  side = min(width, height) * image_size / load_size
-  left, top = (width - side) / 2, (height - side) / 2
-  return left, top, left + side, top + side
+
+  image_size: int
+  load_size: int
+  crop: str
+
+  @classmethod
+  def of(cls, config):
+    """That of a run's config.
+
+    Raises:
+      UserError: the config is of a version that does not say.
+    """
+    data = config.data
+    try:
+      # Listed pairs are seen whole.
+      crop = "imm" if data.name == "pf_pascal" else data.crop
+      return cls(data.image_size, data.load_size, crop)
+    except AttributeError as error:
+      raise UserError(
+        f"config.json of the run is of another version ({error}): use the "
+        "version of c3_jax it was trained with."
+      ) from error
+
+  def box(self, file_size):
+    """The frame in a file of (width, height) pixels.
+
+    Returns:
+      (left, top, right, bottom) in pixels of the file, 0 = the outer edge of
+      the first one.
+    """
+    left, top, width, height = arrays.crop_box(self.crop, *file_size)
+    share = self.image_size / self.load_size
+    left += width * (1 - share) / 2
+    top += height * (1 - share) / 2
+    return left, top, left + width * share, top + height * share
+
+  def to_file(self, points, file_size):
+    """Points [.., P, 2] in [-1, 1] of the frame in pixels of the file.
+
+    0 is the centre of the file's first pixel.
+    """
+    return arrays.points_to_file(
+      np.asarray(points, np.float64),
+      file_size,
+      self.image_size,
+      self.load_size,
+      self.crop,
+    )
 
 
-def to_file(points, box):
-  """Points of the frame in pixels of the file.
-
-  Args:
-    points: [..., 2], (x, y) in [-1, 1] of the frame.
-    box: of `frame`.
-
-  Returns:
-    [..., 2], 0 = centre of the first pixel.
-  """
-  left, top, right, bottom = box
-  scale = np.array([right - left, bottom - top]) / 2
-  return (np.asarray(points, np.float64) + 1) * scale + [left, top] - 0.5
-
-
-def to_frame(pixels, box):
-  """Inverse of `to_file`."""
-  left, top, right, bottom = box
-  scale = np.array([right - left, bottom - top]) / 2
-  return (np.asarray(pixels, np.float64) + 0.5 - [left, top]) / scale - 1
-
-
-def read(path, *, image_size, load_size):
+def read(path, frame):
   """Reads one file as the network sees it.
 
   Args:
     path: of a file in any format that Pillow reads.
-    image_size, load_size: as in `frame`.
+    frame: `Frame`.
 
   Returns:
     (image, size): uint8 [image_size, image_size, 3], and (width, height) of
@@ -71,16 +95,28 @@ def read(path, *, image_size, load_size):
     Unreadable: says why.
   """
   picture = decode(path)
-  box = frame(picture.size, image_size=image_size, load_size=load_size)
+  size, side = picture.size, (frame.image_size, frame.image_size)
+  picture, box = _inside(picture, frame.box(size))
   # In floats, as TensorFlow does: on bytes Pillow rounds between the two axes.
   channels = [
-    channel.convert("F").resize(
-      (image_size, image_size), Image.Resampling.BILINEAR, box
-    )
+    channel.convert("F").resize(side, Image.Resampling.BILINEAR, box)
     for channel in picture.split()
   ]
   image = np.stack([np.asarray(channel) for channel in channels], -1)
-  return np.rint(image).clip(0, 255).astype(np.uint8), picture.size
+  return np.rint(image).clip(0, 255).astype(np.uint8), size
+
+
+def _inside(picture, box):
+  """(picture, box), with black around the picture where the box juts out."""
+  left, top = (min(0, math.floor(x + SLACK)) for x in box[:2])
+  right, bottom = (
+    max(n, math.ceil(x - SLACK)) for n, x in zip(picture.size, box[2:])
+  )
+  if (left, top, right, bottom) != (0, 0, *picture.size):
+    picture = picture.crop((left, top, right, bottom))
+  limits = np.array([*picture.size] * 2, float)
+  box = np.subtract(box, [left, top] * 2).clip(0, limits)
+  return picture, tuple(box.tolist())
 
 
 def decode(path):

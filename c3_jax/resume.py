@@ -7,7 +7,7 @@ import pathlib
 
 import jax
 
-from c3_jax import build
+from c3_jax import build, pretrained
 from c3_jax.checkpoints import Checkpoints, Damaged
 from c3_jax.errors import UserError
 
@@ -43,7 +43,9 @@ def check_config(config, workdir, stages, step):
   changes = [
     f"config.{key}={before.get(key)!r}, not {now.get(key)!r}"
     for key in sorted(before.keys() | now.keys())
-    if before.get(key) != now.get(key) and not _under(key, free)
+    if before.get(key) != now.get(key)
+    and not _under(key, free)
+    and not _moved(key, before, now)
   ]
   _refuse(config, f"{workdir} was trained with {'; '.join(changes)}", changes)
 
@@ -83,6 +85,11 @@ def _refuse(config, message, changed):
 
 def _under(key, prefixes):
   return any(f"{key}.".startswith(f"{prefix}.") for prefix in prefixes)
+
+
+def _moved(key, before, now):
+  """Ported weights may lie elsewhere; whether they are used may not change."""
+  return _under(key, ["weights"]) and before.get(key) and now.get(key)
 
 
 def flat(tree, prefix=""):
@@ -160,9 +167,14 @@ def check_init(config):
 
 
 def first_state(config, model):
-  """The state at step 0: untrained, or the networks of `config.init`."""
+  """The state at step 0: untrained, or the networks of `config.init`.
+
+  Untrained, but for a ported backbone.
+  """
   state = build.initial_state(config, model)
   if not config.init.workdir:
+    if config.weights.resnet50:
+      return build.with_ported_backbone(config, state)
     return state
   with Checkpoints(config.init.workdir) as checkpoints:
     step = config.init.step or checkpoints.best
@@ -174,3 +186,43 @@ def first_state(config, model):
     found = checkpoints.restore(state, step, partial=True)
   logger.info("Starting from step %d of %s.", step, config.init.workdir)
   return found.replace(step=state.step)
+
+
+def note_weights(config, workdir, step):
+  """Notes in workdir/weights.json which ported weights a run uses.
+
+  Args:
+    config: its `weights` and `perceptual.arch`.
+    workdir: `pathlib.Path` of the run.
+    step: where it goes on; at 0 its VGG may still be another one.
+
+  Raises:
+    UserError: the run goes on, and its VGG was another one.
+  """
+  path = workdir / "weights.json"
+  before = json.loads(path.read_text()) if path.exists() else {}
+  now = {}
+  for key, network in (
+    ("resnet50", "resnet50"),
+    ("vgg", config.perceptual.arch),
+  ):
+    folder = config.weights[key]
+    if folder and key == "resnet50" and key in before:
+      now[key] = before[key]  # The folder may be gone.
+    elif folder:
+      now[key] = pretrained.about(folder, network, key=f"weights.{key}")
+  if step and "vgg" in before and "vgg" in now:
+    names = [
+      f"{about['source']} (SHA-256 {about['source_sha256']})"
+      for about in (before["vgg"], now["vgg"])
+    ]
+    _refuse(
+      config,
+      f"{workdir} was trained with the VGG of {names[0]}, config.weights.vgg "
+      f"holds that of {names[1]}",
+      names[0] != names[1],
+    )
+  if now != before and jax.process_index() == 0:
+    part = workdir / "weights.part"
+    part.write_text(json.dumps(now, indent=1) + "\n")
+    os.replace(part, path)

@@ -48,12 +48,18 @@ def train_and_evaluate(config, workdir, *, mode="train_and_evaluate"):
   stages = build.stages(config, build.images_in(splits.train))
   build.check_shapes(config, setup, stages)
   resume.check_init(config)
+  if not (workdir / "checkpoints").is_dir():
+    build.check_weights(config, setup)
   workdir.mkdir(parents=True, exist_ok=True)
   with Checkpoints(workdir, repair=True) as checkpoints:
     resume.check_config(config, workdir, stages, checkpoints.latest)
     state, notes = resume.newest(config, setup.model, stages, checkpoints)
     resume.check_data(config, workdir, notes["n_train"], len(splits.train))
     resume.write_config(config, workdir)
+    if checkpoints.latest is None and config.weights.resnet50:
+      # From here on nothing needs the ported ResNet: neither to go on, nor to
+      # say how good the untrained network was.
+      checkpoints.save(state, n_train=len(splits.train))
     finished = train(
       config,
       workdir,
@@ -139,6 +145,7 @@ def train(
     return True
   state = parallel.replicate(state)
   frozen = parallel.replicate(build.frozen(config, setup.vgg))
+  resume.note_weights(config, workdir, step)
   batches = data.batches(
     config.batch_size,
     seed=config.seed,
@@ -153,12 +160,14 @@ def train(
         continue
       if step == stage.start:
         state = parallel.replicate(build.enter(state, stage))
-      p_step = parallel.pmap_step(
-        functools.partial(steps.train_step, setup, stage)
-      )
-      clock = Clock(config.batch_size, end)
+      p_step, clock = None, Clock(config.batch_size, end)
       while step < stage.end:
         batch = parallel.shard({"image": next(batches)["image"]})
+        if p_step is None:
+          p_step = parallel.pmap_step(
+            functools.partial(steps.train_step, setup, stage)
+          )
+          p_step = hosts.compiled(p_step, state, frozen, batch)
         state, values = p_step(state, frozen, batch)
         step += 1
         recent.append(values)
@@ -210,12 +219,7 @@ def introduce(config, state, stages, data):
     stages[-1].end,
     ", ".join(f"{stage.name} {stage.steps}" for stage in stages),
   )
-  logger.info(
-    "Perceptual distance on a frozen %s of width %g with %s weights.",
-    config.perceptual.arch,
-    config.perceptual.width,
-    config.perceptual.weights,
-  )
+  logger.info("%s", build.describe_weights(config))
 
 
 def _average(step, recent, stage, checkpoints):
@@ -276,6 +280,17 @@ def _duration(seconds):
   return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
+def untrained(workdir, config, run):
+  """The variables that a run began with; the arguments are those of `report`.
+
+  With ported weights they are those of the first checkpoint, else a matter of
+  the seed.
+  """
+  if config.weights.resnet50:
+    return model_loader.load(workdir, 0).variables
+  return _variables(build.initial_state(config, run.model))
+
+
 def report(workdir, config, run, splits=None, evaluator=None):
   """Evaluates a checkpoint: eval/DATASET.json, figures, the final table.
 
@@ -290,8 +305,7 @@ def report(workdir, config, run, splits=None, evaluator=None):
   variables = parallel.replicate(run.variables)
   result = None
   if evaluator.annotated:
-    start = build.initial_state(config, run.model)
-    start = parallel.replicate(_variables(start))
+    start = parallel.replicate(untrained(workdir, config, run))
     result = evaluate.evaluate(
       config, evaluator, variables, start, run.step, workdir
     )
@@ -300,5 +314,5 @@ def report(workdir, config, run, splits=None, evaluator=None):
     logger.info("No annotated train and test images: no regression.")
   else:
     print(evaluate.table(result), flush=True)
-  print(f"figures: {workdir / 'figures'}", flush=True)
+  print(f"figures: {workdir / 'figures' / config.eval.name}", flush=True)
   return result

@@ -194,7 +194,8 @@ def base(*, k, cycle, flow):
         "bottleneck": True,
         "stem": "imagenet",
         "output_stride": 8,  # 16 x 16 maps at 128 px.
-        "norm": "batch",
+        # "auto": "frozen" (fixed statistics) with ported weights, else "batch".
+        "norm": "auto",
       },
       "appearance": {
         "features": 256,
@@ -225,13 +226,16 @@ def base(*, k, cycle, flow):
     }
   )
 
+  # Folders that `python -m c3_jax.port_weights` made; "": none, then the
+  # backbone starts from scratch and the perceptual network is random.
+  config.weights = ConfigDict({"resnet50": "", "vgg": ""})
+
   config.perceptual = ConfigDict(
     {
       "arch": "vgg16",
       "taps": ("input", "conv1_2", "conv2_2", "conv3_2", "conv4_2", "conv5_2"),
       "width": 1.0,
-      "weights": "random",  # A frozen He-initialised VGG of this seed.
-      "seed": 0,
+      "seed": 0,  # Of the frozen He-initialised VGG without ported weights.
       "decay": 0.99,  # Of the running mean that divides each tap.
     }
   )
@@ -270,12 +274,18 @@ def base(*, k, cycle, flow):
   config.eval = ConfigDict(
     {
       "batch_size": 100,
-      # With --mode=eval: the step of a checkpoint, -1 for the best; and the
-      # name of its report, "" for that of the dataset.
+      # The checkpoint of --mode=eval; -1 is the best.
       "step": -1,
+      # Of the file in eval/; "" is the name of the dataset.
       "name": "",
-      # Two indices of points whose distance is 100 %, or "image" for the side.
+      # Two indices of points whose distance is 100 %, "box" for the root of
+      # the area of the box around them, or "image" for the side.
       "normaliser": (0, 1),
+      # Penalty of additional regressions, with lengths in sides; 0: none.
+      "ridge": 0.0,
+      # Regression from so many annotated pictures, chosen `repeats` times.
+      "few_shot": (1, 5, 10, 20, 50, 100, 500),
+      "repeats": 10,
       # Also measure under seeded random similarity transforms of the pictures:
       # uniform in +-rotation degrees, +-scale, +-shift (of the image side).
       "perturb": False,

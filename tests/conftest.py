@@ -8,6 +8,7 @@ import pathlib
 os.environ["JAX_PLATFORMS"] = "cpu"
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -34,24 +35,10 @@ def torchvision_models():
   Returns:
     `torchvision.models`, whose constructors are called with `weights=None`.
   """
-  import torch
+  # Here, for the tests that do without PyTorch.
+  from tests import oracles
 
-  try:
-    import torchvision
-  except RuntimeError as error:
-    # torchvision's wheels hold CUDA operators, which a CPU build of torch can
-    # not load; then the import stops where it describes two of them, that no
-    # classification network uses. Declaring them is enough.
-    if "torchvision::nms" not in str(error):
-      raise
-    boxes = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-    library = torch.library.Library("torchvision", "DEF")
-    library.define("nms" + boxes)
-    library.define("qnms" + boxes)
-    import torchvision
-
-    # The declarations last as long as this object.
-    torchvision.declared_operators = library
+  torchvision = oracles.import_torchvision()
   return torchvision.models
 
 
@@ -99,3 +86,51 @@ def dots(monkeypatch):
 
   monkeypatch.setattr(example, "_faces", draw)
   return find
+
+
+@pytest.fixture(scope="session")
+def save_run():
+  """A function that writes a run of an untrained network, without compiling.
+
+  It takes a folder, and a dict step -> held-out error of the checkpoints, and
+  returns (config, variables). A checkpoint has step / 1000 added to all
+  variables.
+  """
+  from c3_jax import build, steps, train
+  from c3_jax.checkpoints import Checkpoints
+  from configs import synthetic
+
+  def save(workdir, errors):
+    config = synthetic.get_config("test")
+    workdir.mkdir(exist_ok=True)
+    train.write_config(config, workdir)
+    model, _ = build.networks(config)
+    images = jnp.zeros((2, 16, 16, 3))
+    shapes = jax.eval_shape(model.init, jax.random.key(0), images)
+    rng = np.random.default_rng(0)
+
+    def draw(path, leaf):
+      """Kernels after He; scales and variances 1, the rest 0."""
+      if leaf.ndim > 1:
+        deviation = np.sqrt(2 / np.prod(leaf.shape[:-1]))
+        return rng.normal(0, deviation, leaf.shape).astype(leaf.dtype)
+      ones = path[-1].key in ("scale", "var")
+      return (np.ones if ones else np.zeros)(leaf.shape, leaf.dtype)
+
+    variables = jax.tree_util.tree_map_with_path(draw, dict(shapes))
+    with Checkpoints(workdir) as checkpoints:
+      for step, error in errors.items():
+        moved = jax.tree.map(
+          lambda x, step=step: x + np.float32(step / 1000), variables
+        )
+        # An optimiser's state lies in real checkpoints, too.
+        state = steps.TrainState(
+          step=np.int32(step),
+          opt_state={"count": np.int32(step)},
+          running={"input": np.float32(1)},
+          **moved,
+        )
+        checkpoints.save(state, error=error)
+    return config, variables
+
+  return save

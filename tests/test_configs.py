@@ -243,7 +243,6 @@ def test_wrong_arguments_are_named(module, argument):
     ({"stages.pairs.train": ("backbones",)}, "backbones"),
     ({"perceptual.arch": "vgg17"}, "vgg17"),
     ({"perceptual.taps": ("input", "conv9_9")}, "conv9_9"),
-    ({"perceptual.weights": "imagenet"}, "config.perceptual.weights"),
     ({"model.backbone.stem": "large"}, "large"),
     ({"model.decoder.norm": "layer"}, "layer"),
   ],

@@ -4,6 +4,7 @@ The pictures hold two dots, a red and a green one, and the "network" returns
 the centres of gravity of these colours: what it should find is known exactly.
 """
 
+import functools
 import json
 import types
 
@@ -12,9 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from c3_jax import landmarks, parallel
+from c3_jax import landmarks, parallel, restore
+from c3_jax.data import synthetic as synthetic_faces
 from c3_jax.data.arrays import ArrayDataset
-from c3_jax.evaluation import evaluate
+from c3_jax.errors import UserError
+from c3_jax.evaluation import evaluate, protocol
 from c3_jax.models import flow
 from configs import synthetic
 
@@ -169,6 +172,51 @@ def test_every_example_is_detected_in_order(devices, batch_size):
   np.testing.assert_array_equal(found, expected)
 
 
+def test_numbers_do_not_depend_on_devices_or_batches(
+  save_run, tmp_path, monkeypatch
+):
+  """All images of a real network are counted, and errors agree to 1e-6.
+
+  That is relative: the landmarks of this untrained network are nearly
+  collinear, so that the fit makes much of their rounding.
+  """
+  save_run(tmp_path, {1: 1.0})
+  trained = restore.load(tmp_path)
+  arrays = []
+  for split, n in (("fit", 301), ("test", 101)):
+    size = {"image_size": 16, "load_size": 20}
+    faces = synthetic_faces.dataset(0, split=split, n=n, **size)
+    arrays.append(ArrayDataset(faces["images"], faces["points"], image_size=16))
+  pmap_eval, results = parallel.pmap_eval, []
+  for count, batch_size in ((1, 7), (4, 12), (4, 32)):
+    devices = jax.local_devices()[:count]
+    monkeypatch.setattr(
+      parallel, "pmap_eval", functools.partial(pmap_eval, devices=devices)
+    )
+    function = evaluate.landmark_function(trained.model, 16)
+    variables = parallel.replicate(trained.variables, devices=devices)
+    found = [
+      evaluate.detect(function, variables, data, batch_size=batch_size)
+      for data in arrays
+    ]
+    results.append(
+      protocol.evaluate(
+        protocol.Data.of(
+          found[0],
+          arrays[0].points,
+          found[1],
+          arrays[1].points,
+          size=16,
+          normaliser=(0, 1),
+        )
+      )
+    )
+  for result in results:
+    assert (result["n_train"], result["n_test"]) == (301, 101)
+    for name, error in result["error"].items():
+      assert error == pytest.approx(results[0]["error"][name], rel=1e-6)
+
+
 def test_batch_size_need_not_suit_the_devices():
   """`config.eval.batch_size` is rounded up to the devices; numbers stay."""
   results = [
@@ -240,7 +288,8 @@ def test_report_says_what_was_measured(tmp_path):
   distance = np.linalg.norm(points - mean, axis=-1)
   mean_shape = 100 * np.mean(distance / eyes[:, None])
   for part in (report, report["perturbed"]):
-    assert part["error"].keys() == {"no_intercept", "intercept"}
+    assert part["error"].keys() == part["conventions"].keys()
+    assert {"no_intercept", "intercept"} <= part["error"].keys()
     assert max(part["error"].values()) < 1
     # Points that are all zero tell no more than the mean shape.
     baseline = part["baseline"]
@@ -265,12 +314,42 @@ def test_table_shows_the_numbers_of_the_report(tmp_path):
   head, *lines = evaluate.table(report).splitlines()
   assert "K = 2" in head and "step 12" in head
   assert "40 images to fit, 30 to test" in head
+  assert " mean distance / distance of points 0 and 1, %" in lines
+
+  def assert_shown(name, value):
+    (line,) = [x for x in lines if x.startswith(f"  {name} ")]
+    head, shown = line.rsplit(maxsplit=1)
+    assert (head.strip(), shown) == (name, f"{value:.2f}")
+
   for part, title in ((report, ""), (report["perturbed"], "perturbed: ")):
-    for name, value in (
-      ("regression with intercept", part["error"]["intercept"]),
-      ("regression without intercept", part["error"]["no_intercept"]),
-      ("same network untrained", part["baseline"]["untrained"]),
-      ("mean shape", part["baseline"]["mean_shape"]),
-    ):
-      (line,) = [x for x in lines if x.startswith(f"  {title}{name} ")]
-      assert line.endswith(f" {value:.2f}")
+    for name, words in part["conventions"].items():
+      assert_shown(f"{title}regression {words}", part["error"][name])
+    baseline = part["baseline"]
+    untrained = "same network untrained, with intercept"
+    assert_shown(title + untrained, baseline["untrained"])
+    assert_shown(f"{title}mean shape", baseline["mean_shape"])
+  assert_shown(
+    "divided by image side", report["normalised_by"]["image side"]["intercept"]
+  )
+  few = report["few_shot"]["5"]["intercept"]
+  name = f"from 5 training images, 10 choices, deviation {few['deviation']:.2f}"
+  assert_shown(name, few["mean"])
+
+
+@pytest.mark.parametrize(
+  ("key", "value"),
+  [
+    ("name", "a/b"),
+    ("ridge", -0.1),
+    ("repeats", 0),
+    ("few_shot", (5, 0)),
+    ("few_shot", (0.5,)),
+  ],
+)
+def test_options_that_mean_nothing_are_refused(key, value):
+  """The key is named before anything is measured."""
+  config = synthetic.get_config("test").unlock()
+  del config.eval[key]
+  config.eval[key] = value
+  with pytest.raises(UserError, match=f"config.eval.{key}="):
+    evaluate.check_options(config.eval)

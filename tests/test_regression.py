@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import scipy.linalg
+import sklearn.linear_model
 
 from c3_jax.errors import UserError
 from c3_jax.evaluation import regression
@@ -54,6 +55,33 @@ def test_fit_agrees_with_the_normal_equations(intercept):
   np.testing.assert_allclose(got.weights, want[:8], rtol=1e-7, atol=1e-9)
   bias = want[8] if intercept else np.zeros(10)
   np.testing.assert_allclose(got.bias, bias, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("ridge", [0.0, 0.3, 50.0])
+@pytest.mark.parametrize("n", [60, 5, 1])
+@pytest.mark.parametrize(
+  ("intercept", "origin"), [(True, 0), (False, 0), (False, 32)]
+)
+def test_fit_agrees_with_scikit_learn(intercept, origin, n, ridge):
+  """Estimates are those of LinearRegression and Ridge to 1e-6 pixels.
+
+  With 5 and 1 images there are more unknowns than equations.
+  """
+  landmarks, points = make_data(16)
+  x, y = (each.reshape(60, -1) * 30 + 32 for each in (landmarks, points))
+  model = sklearn.linear_model.LinearRegression(fit_intercept=intercept)
+  if ridge:
+    model = sklearn.linear_model.Ridge(ridge, fit_intercept=intercept)
+  model.fit(x[:n] - origin, y[:n] - origin)
+  want = model.predict(x - origin).reshape(60, 5, 2) + origin
+  got = regression.fit_regressor(
+    landmarks[:n] * 30 + 32,
+    points[:n] * 30 + 32,
+    intercept=intercept,
+    origin=origin,
+    ridge=ridge,
+  ).apply(landmarks * 30 + 32)
+  np.testing.assert_allclose(got, want, rtol=0, atol=1e-6)
 
 
 def test_apply_keeps_x_and_y_of_each_point_together():
@@ -125,6 +153,23 @@ def test_error_of_a_known_offset():
   assert got == pytest.approx(10)
 
 
+def test_box_is_the_root_of_its_area():
+  """A 30 x 20 box divides by the root of 600; a flat box leaves the image out.
+
+  The length can be measured on other points than the errors.
+  """
+  box = np.array([[[0.0, 0.0], [30.0, 5.0], [10.0, 20.0]]])
+  flat = np.array([[[0.0, 3.0], [30.0, 3.0], [10.0, 3.0]]])
+  points = np.concatenate([box, flat])
+  got = regression.point_errors(points + [3.0, 4.0], points, normaliser="box")
+  np.testing.assert_allclose(got[0], 500 / 600**0.5)
+  assert np.isnan(got[1]).all()
+  got = regression.point_errors(
+    flat + [3.0, 4.0], flat, normaliser="box", measured=box
+  )
+  np.testing.assert_allclose(got, [[500 / 600**0.5] * 3])
+
+
 def test_coinciding_eyes_are_left_out_of_the_mean_and_marked():
   """An image without eye distance is a NaN row and does not move the mean."""
   _, points = make_data(9)
@@ -138,7 +183,7 @@ def test_coinciding_eyes_are_left_out_of_the_mean_and_marked():
     regression.error_percent(predicted, broken),
     slow_error(predicted[keep], broken[keep]),
   )
-  with pytest.raises(UserError, match="coincide in all 1 images"):
+  with pytest.raises(UserError, match="is 0 in all 1 images"):
     regression.error_percent(predicted[3:4], broken[3:4])
 
 
@@ -146,56 +191,6 @@ def test_failure_rate_counts_images_not_points():
   """One wild point fails its image; NaN rows count neither way."""
   errors = np.array([[1.0, 30.0], [9.0, 10.9], [10.0, 10.0], [np.nan, np.nan]])
   assert regression.failure_rate(errors) == pytest.approx(100 / 3)
-
-
-def test_perfect_landmarks_have_no_error():
-  """When the landmarks are the points, both conventions give zero."""
-  _, points = make_data(10)
-  result = regression.evaluate(
-    points[:40], points[:40], points[40:], points[40:], image_size=SIZE
-  )
-  for name in ("no_intercept", "intercept"):
-    assert result["error"][name] < 1e-9
-    assert result["failure_rate_10"][name] == 0
-  assert result["mean_shape"] > 1
-
-
-@pytest.mark.parametrize("constant", [0.0, 0.3])
-def test_constant_landmarks_give_the_mean_shape(constant):
-  """Landmarks that never move predict the mean training shape."""
-  _, points = make_data(11)
-  fixed = np.full((60, 4, 2), constant, np.float32)
-  result = regression.evaluate(
-    fixed[:40], points[:40], fixed[40:], points[40:], image_size=SIZE
-  )
-  want = slow_error(np.tile(points[:40].mean(0), (20, 1, 1)), points[40:])
-  assert result["mean_shape"] == pytest.approx(want, rel=1e-9)
-  assert result["error"]["intercept"] == pytest.approx(want, rel=1e-9)
-
-
-def test_evaluate_agrees_with_scipy_in_both_conventions():
-  """Errors of both conventions equal scipy's fit on corner-origin pixels."""
-  landmarks, points = make_data(12, noise=0.05)
-  pixels = [(a + 1) / 2 * SIZE for a in (landmarks, points)]
-  x, y = pixels[0].reshape(60, -1), pixels[1].reshape(60, -1)
-  ones = np.ones((60, 1))
-  result = regression.evaluate(
-    landmarks[:40],
-    points[:40],
-    landmarks[40:],
-    points[40:],
-    image_size=SIZE,
-  )
-  designs = {"no_intercept": x, "intercept": np.concatenate([x, ones], 1)}
-  for name, design in designs.items():
-    predicted = design[40:] @ scipy.linalg.lstsq(design[:40], y[:40])[0]
-    want = slow_error(predicted.reshape(20, 5, 2), pixels[1][40:])
-    assert result["error"][name] == pytest.approx(want, rel=1e-8)
-    per_point = result["per_point"][name]
-    assert len(per_point) == 5
-    assert np.mean(per_point) == pytest.approx(want, rel=1e-8)
-  errors = list(result["error"].values())
-  assert abs(errors[0] - errors[1]) > 0.1
 
 
 def test_only_the_fit_without_intercept_depends_on_the_origin():
@@ -211,22 +206,6 @@ def test_only_the_fit_without_intercept_depends_on_the_origin():
   assert np.abs(estimates(0, False) - estimates(5, False)).max() > 0.01
 
 
-def test_evaluate_counts_images_and_is_plain_json():
-  """The result goes through JSON unchanged and counts skipped images."""
-  landmarks, points = make_data(14)
-  points[45, 1] = points[45, 0]
-  result = regression.evaluate(
-    landmarks[:40], points[:40], landmarks[40:], points[40:], image_size=SIZE
-  )
-  assert json.loads(json.dumps(result)) == result
-  assert (result["n_train"], result["n_test"], result["n_skipped"]) == (
-    40,
-    20,
-    1,
-  )
-  assert np.shape(result["regressor"]["intercept"]["weights"]) == (8, 10)
-
-
 def test_user_mistakes_name_the_mend():
   """Bad normalisers, empty splits and NaN are UserErrors that say the mend."""
   landmarks, points = make_data(15)
@@ -235,16 +214,20 @@ def test_user_mistakes_name_the_mend():
       regression.error_percent(points, points, normaliser=normaliser)
   with pytest.raises(UserError, match="no annotated training"):
     regression.fit_regressor(landmarks[:0], points[:0], intercept=True)
-  with pytest.raises(UserError, match="no annotated test"):
-    regression.evaluate(
-      landmarks, points, landmarks[:0], points[:0], image_size=SIZE
-    )
-  with pytest.raises(UserError, match="no annotated training"):
-    regression.evaluate(
-      landmarks[:0], points[:0], landmarks, points, image_size=SIZE
-    )
   with pytest.raises(ValueError, match="60 landmark rows"):
     regression.fit_regressor(landmarks, points[:-1], intercept=True)
   landmarks[7, 2, 1] = np.nan
   with pytest.raises(UserError, match="landmarks of 1 images.*image 7"):
     regression.fit_regressor(landmarks, points, intercept=True)
+
+
+def test_area_under_the_curve_is_that_of_the_curve():
+  """It is the integral of the share of images up to each error."""
+  rng = np.random.default_rng(17)
+  errors = rng.exponential(8, (50, 3))
+  grid = np.linspace(0, 10, 20001)
+  share = (errors.mean(1)[:, None] <= grid).mean(0)
+  want = np.trapezoid(share, grid) / 10 * 100
+  got = regression.area_under_curve(np.vstack([errors, [[np.nan] * 3]]))
+  assert got == pytest.approx(want, abs=0.01)
+  assert regression.area_under_curve(np.zeros((2, 3))) == 100

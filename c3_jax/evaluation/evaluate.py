@@ -9,9 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from c3_jax import augment, landmarks, parallel, warp
-from c3_jax.evaluation import between, regression
-
-HELD_OUT = 0.1  # IMM's share of the annotated training images.
+from c3_jax.errors import UserError
+from c3_jax.evaluation import between, protocol
 
 
 def landmark_function(model, image_size):
@@ -88,7 +87,9 @@ def normaliser(config):
   """`config.eval.normaliser` as `regression.point_errors` takes it."""
   value = config.eval.normaliser
   # The flag's parser makes ("image",) of --config.eval.normaliser=image.
-  return "image" if value in ("image", ("image",)) else tuple(value)
+  if isinstance(value, str) or len(value) == 1:
+    return value if isinstance(value, str) else value[0]
+  return tuple(value)
 
 
 class Evaluator:
@@ -99,6 +100,12 @@ class Evaluator:
   """
 
   def __init__(self, config, model, splits):
+    check_options(config.eval)
+    self._options = {
+      "ridge": config.eval.ridge,
+      "few_shot": tuple(config.eval.few_shot),
+      "repeats": config.eval.repeats,
+    }
     self._function = landmark_function(model, config.data.image_size)
     self._between = self._validation = None
     if splits.test is not None:
@@ -158,26 +165,28 @@ class Evaluator:
     if between.has_pairs(fit):
       return self._validation.missed(variables)
     n = 0 if fit is None else len(fit)
-    cut = n - round(HELD_OUT * n)
+    cut = protocol.first(n)
     if n - cut < 5:
       return None
     found, points = self.landmarks(variables, "fit"), fit.points
-    result = regression.evaluate(
-      found[:cut],
-      points[:cut],
-      found[cut:],
-      points[cut:],
-      image_size=self._size,
-      normaliser=self._normaliser,
-    )
-    return result["error"]["intercept"]
+    return self._pixels(
+      found[:cut], points[:cut], found[cut:], points[cut:]
+    ).intercept_error()
 
   def regress(self, variables, *, perturb=False):
-    """`regression.evaluate` of the test images, fitted on the fit images.
+    """`protocol.evaluate` of the test images, fitted on the fit images.
 
     With `perturb`, both are seen under seeded random similarity transforms.
     """
-    arguments = []
+    options = self._options | ({"few_shot": ()} if perturb else {})
+    return protocol.evaluate(self._data(variables, perturb), **options)
+
+  def intercept_error(self, variables, *, perturb=False):
+    """The number "intercept" of `regress` alone."""
+    return self._data(variables, perturb).intercept_error()
+
+  def _data(self, variables, perturb):
+    arrays = []
     for i, split in enumerate(("fit", "test")):
       dataset = getattr(self._splits, split)
       warps, points = None, dataset.points
@@ -186,9 +195,12 @@ class Evaluator:
         options = options | {"seed": (options["seed"], i)}
         warps = random_similarities(len(dataset), options)
         points = see_through(warps, points)
-      arguments += [self.landmarks(variables, split, warps), points]
-    return regression.evaluate(
-      *arguments, image_size=self._size, normaliser=self._normaliser
+      arrays += [self.landmarks(variables, split, warps), points]
+    return self._pixels(*arrays)
+
+  def _pixels(self, *arrays):
+    return protocol.Data.of(
+      *arrays, size=self._size, normaliser=self._normaliser
     )
 
   def between(self, variables, untrained):
@@ -198,8 +210,29 @@ class Evaluator:
     )
 
 
+def check_options(options):
+  """Refuses values of `config.eval` before anything is measured.
+
+  Raises:
+    UserError: names the key and the mend.
+  """
+  if options.name != os.path.basename(options.name):
+    raise UserError(
+      f"config.eval.name={options.name!r} is not the name of a file: leave out "
+      "the folder."
+    )
+  if options.ridge < 0:
+    raise UserError(f"config.eval.ridge={options.ridge}: use 0 or more.")
+  for key, values in (
+    ("few_shot", options.few_shot),
+    ("repeats", [options.repeats]),
+  ):
+    if any(not isinstance(n, int) or n < 1 for n in values):
+      raise UserError(f"config.eval.{key}={options[key]}: use 1 or more.")
+
+
 def evaluate(config, evaluator, variables, untrained, step, workdir):
-  """Writes eval/DATASET.json and returns what it says.
+  """Writes eval/DATASET.json, or eval/NAME.json, and returns what it says.
 
   Args:
     config: of the run.
@@ -212,8 +245,9 @@ def evaluate(config, evaluator, variables, untrained, step, workdir):
   Returns:
     The dict written.
   """
+  name = config.eval.name or config.data.name
   report = {
-    "dataset": config.data.name,
+    "dataset": name,
     "step": int(step),
     "k": config.model.k,
     "image_size": config.data.image_size,
@@ -225,7 +259,7 @@ def evaluate(config, evaluator, variables, untrained, step, workdir):
         evaluator, variables, untrained, perturb=True
       )
   report |= evaluator.between(variables, untrained)
-  path = pathlib.Path(workdir) / "eval" / f"{config.data.name}.json"
+  path = pathlib.Path(workdir) / "eval" / f"{name}.json"
   path.parent.mkdir(exist_ok=True)
   part = path.with_suffix(".part")
   part.write_text(json.dumps(report, indent=1) + "\n")
@@ -236,35 +270,62 @@ def evaluate(config, evaluator, variables, untrained, step, workdir):
 def compare(evaluator, variables, untrained, *, perturb=False):
   """Errors of the trained network beside its two reference lines."""
   report = evaluator.regress(variables, perturb=perturb)
-  before = evaluator.regress(untrained, perturb=perturb)
   report["baseline"] = {
     "mean_shape": report.pop("mean_shape"),
-    "untrained": before["error"]["intercept"],
+    "untrained": evaluator.intercept_error(untrained, perturb=perturb),
   }
   return report
 
 
 def table(report):
-  """The numbers of a report as lines of text."""
+  """The numbers of a report as lines of text, each with its convention."""
   lines = [f"{report['dataset']}: K = {report['k']}, step {report['step']}"]
   if "error" in report:
     lines[0] += (
       f", {report['n_train']} images to fit, {report['n_test']} to test"
     )
-    rows = []
-    for title, part in (
-      ("", report),
-      ("perturbed: ", report.get("perturbed")),
-    ):
-      if part:
-        rows += [
-          (f"{title}regression with intercept", part["error"]["intercept"]),
-          (
-            f"{title}regression without intercept",
-            part["error"]["no_intercept"],
-          ),
-          (f"{title}same network untrained", part["baseline"]["untrained"]),
-          (f"{title}mean shape", part["baseline"]["mean_shape"]),
-        ]
-    lines += between.block("mean distance / normaliser, %", rows)
+    rows = _regression_rows("", report)
+    if "perturbed" in report:
+      rows += _regression_rows("perturbed: ", report["perturbed"])
+    lines += between.block(f"mean distance / {report['normaliser']}, %", rows)
+    lines += _detail_lines(report)
   return "\n".join([*lines, *between.lines(report)])
+
+
+def _regression_rows(title, part):
+  rows = [
+    (f"{title}regression {words}", part["error"][name])
+    for name, words in part["conventions"].items()
+  ]
+  return rows + [
+    (
+      f"{title}same network untrained, with intercept",
+      part["baseline"]["untrained"],
+    ),
+    (f"{title}mean shape", part["baseline"]["mean_shape"]),
+  ]
+
+
+def _detail_lines(report):
+  """What else `protocol.evaluate` measured, with intercept."""
+  words = report["conventions"]["intercept"]
+  rows = [
+    (f"divided by {name}", found["intercept"])
+    for name, found in report["normalised_by"].items()
+    if name != report["normaliser"] and found["intercept"] is not None
+  ]
+  for n, found in report["few_shot"].items():
+    mean, deviation = found["intercept"].values()
+    name = f"from {n} training images, {report['few_shot_repeats']} choices"
+    if deviation is not None:
+      name += f", deviation {deviation:.2f}"
+    rows.append((name, mean))
+  rows += [
+    (
+      "backward: landmarks from annotated points",
+      report["backward"]["intercept"]["error"],
+    ),
+    ("images with an error above 10 %", report["failure_rate_10"]["intercept"]),
+    ("area under the curve up to 10 %", report["auc_10"]["intercept"]),
+  ]
+  return between.block(f"regression {words}, %", rows)

@@ -1,17 +1,13 @@
 """Linear regression from discovered landmarks to annotated points (sec. 4.2).
 
 How good landmarks are that nobody named is measured by how well a linear map
-turns them into annotated points. Codes differ silently in two conventions, so
-both are fitted and each number carries its name:
-
-  "no_intercept"  points = landmarks @ weights, in pixels with the origin at the
-                  image's corner: the convention of IMM, on which the published
-                  tables rest. Without a bias the place of the origin matters.
-  "intercept"     the same with a bias, which does not depend on the origin.
+turns them into annotated points. Codes differ silently in how they fit it
+(`protocol` has the conventions, each with its name) and in the length that the
+error is divided by.
 
 The error is the mean distance between estimated and annotated points, in per
-cent of the distance between the eyes. The papers call it "MSE", though nothing
-in it is squared.
+cent of that length, as a rule the distance between the eyes. The papers call it
+"MSE", though nothing in it is squared.
 """
 
 import dataclasses
@@ -19,8 +15,6 @@ import dataclasses
 import numpy as np
 
 from c3_jax.errors import UserError
-
-CONVENTIONS = {"no_intercept": False, "intercept": True}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +56,7 @@ def to_corner_pixels(coords, size):
   return (np.asarray(coords, np.float64) + 1) / 2 * size
 
 
-def fit_regressor(landmarks, points, *, intercept):
+def fit_regressor(landmarks, points, *, intercept, origin=0.0, ridge=0.0):
   """Fits annotated points to landmarks by least squares.
 
   Collapsed or constant landmarks make the problem rank deficient; the solution
@@ -71,7 +65,11 @@ def fit_regressor(landmarks, points, *, intercept):
   Args:
     landmarks: [n, K, 2] discovered landmarks, corner-origin pixels.
     points: [n, P, 2] annotated points of the same images, corner-origin pixels.
-    intercept: whether the bias is fitted too.
+    intercept: whether the bias is fitted too; it is never penalised.
+    origin: where (0, 0) lies for a fit without intercept, in pixels from the
+      corner, the same in x and y.
+    ridge: added is this times the sum of the squared weights, to the sum of
+      the squared distances in pixels.
 
   Returns:
     A `Regressor`.
@@ -91,14 +89,17 @@ def fit_regressor(landmarks, points, *, intercept):
   _check_finite("landmarks", x)
   _check_finite("annotated points", y)
   if intercept:
-    x = np.concatenate([x, np.ones((len(x), 1))], 1)
+    zero_x, zero_y = x.mean(0), y.mean(0)
+  else:
+    zero_x, zero_y = np.full(x.shape[1], origin), np.full(y.shape[1], origin)
+  u, s, vt = np.linalg.svd(x - zero_x, full_matrices=False)
   # Landmarks come from the network as float32. A direction of smaller spread
-  # than their rounding is noise, which the default (float64) cut-off would
-  # turn into enormous weights when landmarks have collapsed.
-  solution = np.linalg.lstsq(x, y, rcond=np.finfo(np.float32).eps)[0]
-  if intercept:
-    return Regressor(solution[:-1], solution[-1])
-  return Regressor(solution, np.zeros(y.shape[1]))
+  # than their rounding is noise, which would get enormous weights when
+  # landmarks have collapsed.
+  kept = s > np.finfo(np.float32).eps * np.linalg.norm(x)
+  u, s, vt = u[:, kept], s[kept], vt[kept]
+  weights = vt.T @ ((s / (s**2 + ridge))[:, None] * (u.T @ (y - zero_y)))
+  return Regressor(weights, zero_y - zero_x @ weights)
 
 
 def mean_shape(points):
@@ -106,19 +107,25 @@ def mean_shape(points):
   return np.asarray(points, np.float64).mean(0)
 
 
-def point_errors(predicted, points, *, normaliser=(0, 1), image_size=None):
+def point_errors(
+  predicted, points, *, normaliser=(0, 1), image_size=None, measured=None
+):
   """Distance of each estimate to its point, in per cent of a length.
 
   Args:
     predicted: [n, P, 2], or [P, 2] for one shape for all images.
     points: [n, P, 2], annotated, in the same unit as predicted.
-    normaliser: the length: the indices of two points of the face, for their
-      distance in the image at hand, or "image" for the image side.
+    normaliser: the length: the indices of two annotated points, for their
+      distance in the image at hand (centres of the eyes, outer corners ..);
+      "box", the square root of the area of the smallest upright box around all
+      points; or "image", the image side.
     image_size: the image side in the unit of points; used by "image" only.
+    measured: [n, Q, 2], the points that the length is measured on, where they
+      are not `points`.
 
   Returns:
-    [n, P] float64. Rows whose two normalising points coincide have no error
-    and are NaN; nothing else is.
+    [n, P] float64. Rows whose length is 0 (the two points coincide, or the box
+    is flat) have no error and are NaN; nothing else is.
 
   Raises:
     UserError: the normaliser does not fit the points, or a value is not finite.
@@ -126,7 +133,8 @@ def point_errors(predicted, points, *, normaliser=(0, 1), image_size=None):
   points = np.asarray(points, np.float64)
   distance = np.linalg.norm(np.asarray(predicted, np.float64) - points, axis=-1)
   _check_finite("estimated or annotated points", distance)
-  length = _normalising_length(points, normaliser, image_size)
+  measured = points if measured is None else np.asarray(measured, np.float64)
+  length = _normalising_length(measured, normaliser, image_size)
   length = np.where(length > 0, length, np.nan)
   return 100 * distance / length[:, None]
 
@@ -143,7 +151,7 @@ def error_percent(predicted, points, *, normaliser=(0, 1), image_size=None):
   errors = point_errors(
     predicted, points, normaliser=normaliser, image_size=image_size
   )
-  return float(_defined(errors, normaliser).mean())
+  return float(defined(errors, normaliser).mean())
 
 
 def failure_rate(errors, threshold=10.0):
@@ -157,68 +165,18 @@ def failure_rate(errors, threshold=10.0):
   return float(100 * (errors.mean(1) > threshold).mean())
 
 
-def evaluate(
-  train_landmarks,
-  train_points,
-  test_landmarks,
-  test_points,
-  *,
-  image_size,
-  normaliser=(0, 1),
-):
-  """Fits on the training images, measures on the test images.
+def area_under_curve(errors, threshold=10.0):
+  """Per cent of the area under the curve of errors, up to a threshold.
+
+  The curve is the share of images whose mean error is at most e, for e from 0
+  to the threshold: 100 where no image has an error.
 
   Args:
-    train_landmarks: [n, K, 2] discovered landmarks, (x, y) in [-1, 1].
-    train_points: [n, P, 2] annotated points, (x, y) in [-1, 1].
-    test_landmarks: [m, K, 2], test_points: [m, P, 2], likewise.
-    image_size: side in pixels of the images that the model sees.
-    normaliser: as `point_errors`.
-
-  Returns:
-    A dict that `json.dump` takes; C stands for each of the two conventions:
-      "error": {C: per cent}, "mean_shape": per cent, error of the mean training
-      shape, "per_point": {C: [P per cents]}, "failure_rate_10": {C: per cent of
-      images}, "regressor": {C: {"weights", "bias"}}, "n_train", "n_test" and
-      "n_skipped", test images whose two normalising points coincide.
-
-  Raises:
-    UserError: as `fit_regressor` and `error_percent`.
+    errors: [n, P] from `point_errors`; NaN rows are left out.
+    threshold: per cent.
   """
-  if not len(test_points):
-    raise UserError(
-      "the regression has no annotated test images: mark some as split test, "
-      "or evaluate on another dataset"
-    )
-  train_landmarks, train_points, test_landmarks, test_points = (
-    to_corner_pixels(array, image_size)
-    for array in (train_landmarks, train_points, test_landmarks, test_points)
-  )
-  unit = {"normaliser": normaliser, "image_size": image_size}
-  result = {
-    "error": {},
-    "per_point": {},
-    "failure_rate_10": {},
-    "regressor": {},
-    "n_train": len(train_points),
-    "n_test": len(test_points),
-  }
-  for name, intercept in CONVENTIONS.items():
-    regressor = fit_regressor(
-      train_landmarks, train_points, intercept=intercept
-    )
-    errors = _defined(
-      point_errors(regressor.apply(test_landmarks), test_points, **unit),
-      normaliser,
-    )
-    result["error"][name] = float(errors.mean())
-    result["per_point"][name] = errors.mean(0).tolist()
-    result["failure_rate_10"][name] = failure_rate(errors)
-    result["regressor"][name] = regressor.as_json()
-    result["n_skipped"] = len(test_points) - len(errors)
-  baseline = mean_shape(train_points)
-  result["mean_shape"] = error_percent(baseline, test_points, **unit)
-  return result
+  errors = errors[~np.isnan(errors).any(1)].mean(1)
+  return float(100 * np.maximum(0, 1 - errors / threshold).mean())
 
 
 def _flatten(points):
@@ -240,11 +198,13 @@ def _check_finite(name, array):
 
 def _normalising_length(points, normaliser, image_size):
   """The length in each image that errors are divided by: [n]."""
+  if normaliser == "box":
+    return np.sqrt(np.prod(np.ptp(points, axis=1), axis=-1))
   if isinstance(normaliser, str):
     if normaliser != "image" or image_size is None:
       raise UserError(
         f'eval.normaliser is "{normaliser}" with image size {image_size}: '
-        'give two point indices, or "image" and a size'
+        'give two point indices, "box", or "image" and a size'
       )
     return np.full(len(points), float(image_size))
   count = points.shape[1]
@@ -255,18 +215,22 @@ def _normalising_length(points, normaliser, image_size):
   ):
     raise UserError(
       f"eval.normaliser is {tuple(normaliser)} for {count} points: give two "
-      f'different indices from 0 to {count - 1}, or "image"'
+      f'different indices from 0 to {count - 1}, "box" or "image"'
     )
   first, second = normaliser
   return np.linalg.norm(points[:, first] - points[:, second], axis=-1)
 
 
-def _defined(errors, normaliser):
-  """The rows of `point_errors` that have an error."""
-  defined = errors[~np.isnan(errors).any(1)]
-  if not len(defined):
+def defined(errors, normaliser):
+  """The rows of `point_errors` that have an error.
+
+  Raises:
+    UserError: there is none.
+  """
+  rows = errors[~np.isnan(errors).any(1)]
+  if not len(rows):
     raise UserError(
-      f"the points {tuple(normaliser)} of eval.normaliser coincide in all "
-      f'{len(errors)} images: choose two others, or "image"'
+      f"the length of eval.normaliser, {normaliser}, is 0 in all "
+      f'{len(errors)} images: choose two other points, or "image"'
     )
-  return defined
+  return rows

@@ -24,7 +24,7 @@ def encode(model, images):
 
 
 def draw(config, workdir, model, splits, variables, report):
-  """Draws the figures of a trained model into workdir/figures.
+  """Draws the figures of a trained model into workdir/figures[/NAME].
 
   Args:
     config: of the run.
@@ -35,8 +35,8 @@ def draw(config, workdir, model, splits, variables, report):
     variables: trained params and batch_stats.
     report: of `evaluate.evaluate`, or None.
   """
-  folder = pathlib.Path(workdir) / "figures"
-  folder.mkdir(exist_ok=True)
+  folder = pathlib.Path(workdir) / "figures" / config.eval.name
+  folder.mkdir(parents=True, exist_ok=True)
   dataset = splits.train if splits.test is None else splits.test
   images, annotated = pictures(dataset, config.data.image_size)
   apply = lambda method, *args: jax.device_get(  # noqa: E731

@@ -1,0 +1,160 @@
+"""Landmarks of 1,000 pictures of mixed sizes: time, memory, agreement.
+
+  python benchmarks/predict.py --workdir=runs/quickstart --out=FILE.json
+
+It draws the pictures into a temporary folder (sides from 40 to 1,600 pixels,
+JPEG and PNG, three of them broken), runs `python -m c3_jax.predict` on the
+first 100 and on all of them, watches the memory of both, compares the
+coordinates with those of batches of one, and those of the tf.data pipeline.
+"""
+
+import argparse
+import csv
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+import jax
+import numpy as np
+from PIL import Image
+
+COUNT, FIRST = 1000, 100
+BROKEN = (7, 400, 801)
+
+
+def draw(folder):
+  """Writes COUNT pictures: list of names."""
+  rng = np.random.default_rng(0)
+  names = []
+  for i in range(COUNT):
+    width, height = np.rint(40 * 40 ** rng.uniform(0, 1, 2)).astype(int)
+    low = rng.integers(0, 256, (6, 6, 3), np.uint8)
+    picture = Image.fromarray(low).resize((width, height), Image.BICUBIC)
+    name = f"{i % 10}/{i:04}.{'png' if i % 4 == 0 else 'jpg'}"
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    picture.save(path)
+    if i in BROKEN:
+      path.write_bytes(path.read_bytes()[:200])
+    names.append(name)
+  return names
+
+
+def run(workdir, images, out, *options):
+  """Runs the command line: seconds, largest resident size in MB, status."""
+  start = time.monotonic()
+  process = subprocess.Popen(
+    [
+      sys.executable,
+      "-m",
+      "c3_jax.predict",
+      f"--workdir={workdir}",
+      f"--images={images}",
+      f"--out={out}",
+      *options,
+    ],
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  log = process.stderr.read()
+  _, status, usage = os.wait4(process.pid, 0)
+  status = os.waitstatus_to_exitcode(status)
+  named = log.count("cannot be read")
+  return {
+    "seconds": round(time.monotonic() - start, 1),
+    "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
+    "peak_rss_mb": round(usage.ru_maxrss / 1024),
+    "exit_status": status,
+    "named_as_broken": named,
+  }
+
+
+def coordinates(path):
+  """{file: [2 k]} of a csv file."""
+  with open(path, newline="") as file:
+    header, *rows = csv.reader(file)
+  k = sum(name.startswith("x") for name in header)
+  return {row[0]: np.array(row[1 : 1 + 2 * k], float) for row in rows}
+
+
+def largest_difference(a, b):
+  """Over the files of both: pixels."""
+  return float(max(np.abs(a[name] - b[name]).max() for name in a.keys() & b))
+
+
+def by_pipeline(workdir, folder, names):
+  """{file: [2 k]} with the pictures decoded by TensorFlow."""
+  from c3_jax import parallel, photos, predict, restore
+  from c3_jax.data import pipeline
+
+  trained = restore.load(workdir)
+  frame = photos.Frame.of(trained.config)
+  function = parallel.pmap_eval(predict.forward(trained.model))
+  margin = (frame.load_size - frame.image_size) // 2
+  inside = slice(margin, margin + frame.image_size)
+  paths = [str(folder / name) for name in names]
+  result = {}
+  for batch in pipeline.read(paths, load_size=frame.load_size, crop=frame.crop):
+    images = batch["image"][:, inside, inside]
+    points, _ = function(trained.variables, {"image": images})
+    for index, xy, size in zip(
+      batch["index"], points, batch["file_size"], strict=True
+    ):
+      result[names[index]] = frame.to_file(xy, size).ravel()
+  return result
+
+
+def main():
+  """Prints the results and writes them to --out."""
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument("--workdir", required=True)
+  parser.add_argument("--out", required=True)
+  arguments = parser.parse_args()
+  with tempfile.TemporaryDirectory() as root:
+    root = pathlib.Path(root)
+    folder, few = root / "pics", root / "few"
+    folder.mkdir()
+    few.mkdir()
+    names = draw(folder)
+    for name in names[:FIRST]:
+      (few / name).parent.mkdir(exist_ok=True)
+      os.link(folder / name, few / name)
+    result = {
+      "device": jax.devices()[0].device_kind,
+      "first_100": run(arguments.workdir, few, root / "few.csv"),
+      "all_1000": run(arguments.workdir, folder, root / "all.csv"),
+      "all_1000_with_overlays": run(
+        arguments.workdir,
+        folder,
+        root / "drawn.csv",
+        f"--overlay={root / 'drawn'}",
+      ),
+      "batches_of_1": run(
+        arguments.workdir, folder, root / "one.csv", "--batch_size=1"
+      ),
+    }
+    rows = coordinates(root / "all.csv")
+    result["rows"] = len(rows)
+    result["overlays"] = sum(1 for _ in (root / "drawn").rglob("*.*"))
+    result["largest_difference_in_pixels_of_the_file"] = {
+      "batches of 32 and of 1": largest_difference(
+        rows, coordinates(root / "one.csv")
+      ),
+      "1,000 files and the first 100": largest_difference(
+        rows, coordinates(root / "few.csv")
+      ),
+      "Pillow and tf.data": largest_difference(
+        rows, by_pipeline(arguments.workdir, folder, names)
+      ),
+    }
+  text = json.dumps(result, indent=1)
+  print(text)
+  pathlib.Path(arguments.out).write_text(text + "\n")
+
+
+if __name__ == "__main__":
+  main()

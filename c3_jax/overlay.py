@@ -1,0 +1,64 @@
+"""A picture with its landmarks drawn on it."""
+
+import os
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from c3_jax import photos
+from c3_jax.evaluation.canvas import landmark_colours
+
+# Small pictures are enlarged, large ones reduced, to be looked at.
+SMALLEST, LARGEST = 320, 1280
+OUTLINE = (32, 32, 32)
+
+
+def path_of(folder, name):
+  """Where the overlay of a file goes.
+
+  The whole name is kept, with .png after it, so that no two files meet.
+  """
+  return os.path.join(folder, f"{name}.png")
+
+
+def save(source, target, landmarks, points=None):
+  """Draws landmarks over a file and writes a PNG: whole, or not at all.
+
+  Args:
+    source: the picture's file; drawn as it is stored, whatever EXIF says.
+    target: the PNG to write; its folder is made.
+    landmarks: [K, 2] in pixels of the file: dots, in the colours of the
+      figures.
+    points: [P, 2], likewise, or None: white circles.
+  """
+  picture = photos.decode(source)
+  scale = _scale(max(picture.size))
+  # 0 is the centre of the first pixel; ImageDraw's 0 is, too.
+  place = lambda xy: (np.asarray(xy) + 0.5) * scale - 0.5  # noqa: E731
+  if scale != 1:
+    picture = picture.resize(
+      tuple(max(1, round(side * scale)) for side in picture.size),
+      Image.Resampling.BICUBIC,
+    )
+  draw = ImageDraw.Draw(picture)
+  radius = max(2.5, max(picture.size) / 120)
+  colours = np.rint(255 * landmark_colours(len(landmarks))).astype(int)
+  for xy, colour in zip(place(landmarks), colours.tolist(), strict=True):
+    draw.circle(xy.tolist(), radius, fill=tuple(colour), outline=OUTLINE)
+  for xy in [] if points is None else place(points):
+    draw.circle(xy.tolist(), radius + 1, outline="white", width=2)
+  os.makedirs(os.path.dirname(target), exist_ok=True)
+  part = f"{target}.part"
+  try:
+    picture.save(part, "PNG", compress_level=1)
+    os.replace(part, target)
+  finally:
+    if os.path.exists(part):
+      os.remove(part)
+
+
+def _scale(side):
+  """By how much a picture of this longer side is enlarged."""
+  if side < SMALLEST:
+    return -(-SMALLEST // side)
+  return min(1.0, LARGEST / side)

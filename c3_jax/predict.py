@@ -1,0 +1,350 @@
+"""Command line: landmarks of new pictures, in pixels of each file.
+
+python -m c3_jax.predict --workdir=runs/mine --images=DIR --out=landmarks.csv
+
+It needs the run's config.json and a checkpoint, nothing else. See
+docs/predict.md for the columns and options.
+"""
+
+import collections
+import concurrent.futures
+import csv
+import json
+import logging
+import os
+import pathlib
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+from c3_jax import cli, finder, landmarks, parallel, photos, restore
+from c3_jax.errors import UserError
+from c3_jax.evaluation import regression
+
+# As a program this module is __main__, which c3_jax does not log for.
+logger = logging.getLogger("c3_jax.predict")
+
+_LOG_SECONDS = 5
+_CONVENTION = "intercept"
+
+
+def forward(model):
+  """A function (variables, batch) -> (points, confidence) of pictures.
+
+  batch has image, uint8 [n, s, s, 3]; points are [n, k, 2] in [-1, 1] of the
+  frame, confidences [n, k] in [0, 1].
+  """
+
+  def run(variables, batch):
+    images = batch["image"].astype(jnp.float32) / 255
+    pose = model.apply(
+      variables,
+      images,
+      method=lambda model, images: model.pose(model.features(images)[1]),
+    )
+    return pose.points, confidence(pose.points, pose.probability)
+
+  return run
+
+
+def confidence(points, probability):
+  """How concentrated the softmax map of each landmark is: [n, k] in [0, 1].
+
+  One minus the root mean square distance of the map's probability from the
+  landmark, in units of that of a flat map. A map with all of it in one cell
+  has 1, a flat one 0, and so has one with peaks in opposite corners.
+
+  Args:
+    points: [n, k, 2], (x, y) in [-1, 1], the expectations of the maps.
+    probability: [n, h, w, k], which sums to 1 over each map.
+  """
+  cells = landmarks.grid(*probability.shape[1:3])
+  square = lambda cells, points: jnp.sum((cells - points) ** 2, -1)  # noqa: E731
+  distance = square(cells[None, :, :, None], points[:, None, None])
+  spread = jnp.sum(probability * distance, (1, 2))
+  flat = jnp.mean(square(cells, 0.0))
+  return jnp.clip(1 - jnp.sqrt(spread / flat), 0, 1)
+
+
+class Regressor:
+  """Annotated points from landmarks, by the regression of an evaluation."""
+
+  def __init__(self, path, trained):
+    """Reads eval/DATASET.json.
+
+    Args:
+      path: of the file, as it is or relative to the run's folder.
+      trained: `restore.Trained`, whose landmarks it must have been fitted to.
+
+    Raises:
+      UserError: there is no such regression, or it is of another model.
+    """
+    try:
+      report = json.loads(pathlib.Path(path).read_text())
+      self._regressor = regression.Regressor.from_json(
+        report["regressor"][_CONVENTION]
+      )
+      self._size, step = report["image_size"], report["step"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+      raise UserError(
+        f"{path} has no regression to annotated points ({error}): give an "
+        "eval/DATASET.json of this run with --regressor."
+      ) from error
+    config = trained.config
+    for what, there, here in (
+      ("step", step, trained.step),
+      ("image_size", self._size, config.data.image_size),
+      ("k", len(self._regressor.weights) // 2, config.model.k),
+    ):
+      if there != here:
+        raise UserError(
+          f"{path} was fitted to landmarks of {what} {there}, not {here}: "
+          "evaluate this checkpoint with --mode=eval, or give its --step."
+        )
+    self.count = len(self._regressor.bias) // 2
+
+  def __call__(self, points):
+    """[n, k, 2] landmarks to [n, P, 2] points, both in [-1, 1]."""
+    pixels = regression.to_corner_pixels(points, self._size)
+    return 2 * self._regressor.apply(pixels) / self._size - 1
+
+
+class Predictor:
+  """Landmarks of files, a fixed number at a time.
+
+  Attributes:
+    k: number of landmarks.
+    batch_size: files that the network sees at once.
+  """
+
+  def __init__(self, trained, batch_size):
+    """Prepares the network; it is compiled at its first use.
+
+    Args:
+      trained: `restore.Trained`.
+      batch_size: rounded up to a multiple of the local devices.
+    """
+    devices = jax.local_device_count()
+    self.k = trained.config.model.k
+    self.frame = photos.Frame.of(trained.config)
+    self.batch_size = -(-batch_size // devices) * devices
+    self._function = parallel.pmap_eval(forward(trained.model))
+    self._variables = parallel.replicate(trained.variables)
+
+  def __call__(self, images):
+    """(points [n, k, 2], confidence [n, k]) of n <= batch_size pictures."""
+    side = self.frame.image_size
+    batch = np.zeros((self.batch_size, side, side, 3), np.uint8)
+    batch[: len(images)] = images
+    points, certain = self._function(self._variables, {"image": batch})
+    return points[: len(images)], certain[: len(images)]
+
+
+def read_all(paths, frame, pool, ahead):
+  """Reads files in a pool of threads, in order, at most `ahead` in advance.
+
+  Yields:
+    (path, image, size) of `photos.read`; for an unreadable file (path, None,
+    its `photos.Unreadable`).
+  """
+
+  def load(path):
+    try:
+      return path, *photos.read(path, frame)
+    except photos.Unreadable as error:
+      return path, None, error
+
+  waiting = collections.deque()
+  for path in paths:
+    waiting.append(pool.submit(load, path))
+    if len(waiting) > ahead:
+      yield waiting.popleft().result()
+  while waiting:
+    yield waiting.popleft().result()
+
+
+def predict(
+  workdir, images, out, *, overlay="", regressor="", batch_size=32, step=None
+):
+  """Writes the landmarks of pictures into a csv file.
+
+  Args:
+    workdir: folder of a run.
+    images: a folder, a file or a pattern, as `finder.find`.
+    out: the csv file to write: whole, or not at all.
+    overlay: folder for a picture with its landmarks of each file, or "".
+    regressor: an eval/DATASET.json, for annotated points too, or "".
+    batch_size: files at once.
+    step: of the checkpoint; None is the best.
+
+  Returns:
+    (number of files done, list of the names of those that cannot be read).
+
+  Raises:
+    UserError: a mistake in an argument, or no file can be read.
+  """
+  if batch_size < 1:
+    raise UserError(f"--batch_size={batch_size}: use 1 or more.")
+  root, names = finder.find(images, overlay)
+  out = pathlib.Path(out)
+  if out.is_dir() or not out.parent.is_dir():
+    raise UserError(
+      f"--out={out} cannot be written: name a file in a folder that exists."
+    )
+  trained = restore.load(workdir, step)
+  estimate = None
+  if regressor:
+    if not os.path.exists(regressor):
+      regressor = os.path.join(workdir, regressor)
+    estimate = Regressor(regressor, trained)
+  predictor = Predictor(trained, min(batch_size, len(names)))
+  logger.info(
+    "%d files, %d landmarks of step %d, %d files at once.",
+    len(names),
+    predictor.k,
+    trained.step,
+    predictor.batch_size,
+  )
+  part = out.with_name(f".{out.name}.{os.getpid()}.part")
+  try:
+    with open(part, "w", newline="") as file:
+      table = Table(file, predictor.k, estimate)
+      failed = _run(root, names, predictor, table, overlay)
+    if len(failed) == len(names):
+      raise UserError(
+        f"none of the {len(names)} files of {images} can be read: convert "
+        "them to JPEG or PNG."
+      )
+    os.replace(part, out)
+  finally:
+    part.unlink(missing_ok=True)
+  return len(names) - len(failed), failed
+
+
+class Table:
+  """The csv file: the header, and a row a picture."""
+
+  def __init__(self, file, k, estimate):
+    self._writer, self._estimate = csv.writer(file), estimate
+    header = ["file"]
+    header += [f"{axis}{i + 1}" for i in range(k) for axis in "xy"]
+    header += [f"c{i + 1}" for i in range(k)]
+    if estimate:
+      header += [
+        f"p{axis}{i + 1}" for i in range(estimate.count) for axis in "xy"
+      ]
+    self._writer.writerow(header)
+
+  def write(self, names, sizes, frame, points, certain):
+    """Writes rows.
+
+    Args:
+      names: n str, the first column.
+      sizes: n (width, height) of the files.
+      frame: `photos.Frame`.
+      points: [n, k, 2] landmarks in [-1, 1] of the frame.
+      certain: [n, k], their confidence.
+
+    Returns:
+      n pairs of what was written, landmarks [k, 2] and annotated points [P, 2]
+      (or None) in pixels of the file.
+    """
+    estimates = (
+      self._estimate(points) if self._estimate else [None] * len(names)
+    )
+    result = []
+    for name, size, xy, c, more in zip(
+      names, sizes, points, certain, estimates, strict=True
+    ):
+      pixels = frame.to_file(xy, size)
+      row = [f"{x:.3f}" for x in pixels.flat] + [f"{x:.4f}" for x in c]
+      if more is not None:
+        more = frame.to_file(more, size)
+        row += [f"{x:.3f}" for x in more.flat]
+      self._writer.writerow([name, *row])
+      result.append((pixels, more))
+    return result
+
+
+def _run(root, names, predictor, table, overlay):
+  """Predicts and writes all files: the names of those that cannot be read."""
+  failed, batch, start = [], [], time.monotonic()
+  logged = start
+  with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    files = read_all(
+      (os.path.join(root, name) for name in names),
+      predictor.frame,
+      pool,
+      predictor.batch_size,
+    )
+    for i, (name, (path, image, size)) in enumerate(zip(names, files)):
+      if image is None:
+        logger.warning("Left out: %s", size)
+        failed.append(name)
+      else:
+        batch.append((name, path, image, size))
+      last = i + 1 == len(names)
+      if len(batch) == predictor.batch_size or last and batch:
+        _write(batch, predictor, table, overlay, pool)
+        batch = []
+      if time.monotonic() - logged > _LOG_SECONDS and not last:
+        logged = time.monotonic()
+        speed = (i + 1) / (logged - start)
+        logger.info(
+          "%d of %d files, %.0f a second, %.0f s left.",
+          i + 1,
+          len(names),
+          speed,
+          (len(names) - i - 1) / speed,
+        )
+  return failed
+
+
+def _write(batch, predictor, table, overlay, pool):
+  """Predicts one batch of (name, path, image, size); rows and overlays."""
+  names, paths, images, sizes = zip(*batch, strict=True)
+  points, certain = predictor(np.stack(images))
+  rows = table.write(names, sizes, predictor.frame, points, certain)
+  if overlay:
+    # It imports matplotlib, for its colours.
+    from c3_jax import overlay as drawing
+
+    targets = [drawing.path_of(overlay, name) for name in names]
+    # list: so that what goes wrong in a thread is heard of.
+    list(pool.map(drawing.save, paths, targets, *zip(*rows, strict=True)))
+
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_IMAGES = flags.DEFINE_string("images", None, "Folder or pattern of pictures.")
+_OUT = flags.DEFINE_string("out", None, "The csv file to write.")
+_OVERLAY = flags.DEFINE_string(
+  "overlay", "", "Folder for pictures with their landmarks drawn in."
+)
+_REGRESSOR = flags.DEFINE_string(
+  "regressor", "", "An eval/DATASET.json: estimate its annotated points too."
+)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Pictures at once.")
+_STEP = flags.DEFINE_integer("step", None, "Of the checkpoint; else the best.")
+
+
+def main():
+  """Reads the flags and predicts: the exit status."""
+  done, failed = predict(
+    _WORKDIR.value,
+    _IMAGES.value,
+    _OUT.value,
+    overlay=_OVERLAY.value,
+    regressor=_REGRESSOR.value,
+    batch_size=_BATCH_SIZE.value,
+    step=_STEP.value,
+  )
+  logger.info(
+    "Wrote %s: %d pictures, %d warning(s).", _OUT.value, done, len(failed)
+  )
+
+
+if __name__ == "__main__":
+  cli.main(main, required=["workdir", "images", "out"])

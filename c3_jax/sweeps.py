@@ -1,0 +1,148 @@
+"""Runs that differ in nothing but their seed, and what to call them.
+
+It reads config.json and eval/*.json of each run.
+"""
+
+import json
+import pathlib
+from typing import NamedTuple
+
+from c3_jax.errors import UserError
+
+# What may differ between the runs of one row.
+IGNORED = (
+  "seed",
+  "log_every",
+  "checkpoint_every",
+  "eval",
+  "accept_changes",
+  # Of the synthetic faces; the pictures are then others of the same kind.
+  "data.seed",
+)
+
+
+class Run(NamedTuple):
+  """An evaluated run.
+
+  Attributes:
+    workdir: its folder.
+    config: nested dict.
+    reports: {dataset: dict}, what lies in eval/.
+  """
+
+  workdir: str
+  config: dict
+  reports: dict
+
+
+def load(workdir):
+  """The `Run` of a folder.
+
+  Raises:
+    UserError: the folder is no run, or was not evaluated.
+  """
+  folder = pathlib.Path(workdir)
+  reports = {}
+  try:
+    config = json.loads((folder / "config.json").read_text())
+    for path in sorted((folder / "eval").glob("*.json")):
+      reports[path.stem] = json.loads(path.read_text())
+  except (OSError, ValueError) as error:
+    raise UserError(
+      f"{workdir} cannot be read ({error}): name folders of runs with "
+      "--workdirs=A,B,..."
+    ) from error
+  if not reports:
+    raise UserError(
+      f"{workdir}/eval has no reports: run c3_jax.main there with --mode=eval."
+    )
+  return Run(str(workdir), config, reports)
+
+
+def flat(tree, prefix=""):
+  """{"a.b": leaf} of nested dicts, without what `IGNORED` names."""
+  result = {}
+  for key, value in tree.items():
+    name = f"{prefix}{key}"
+    if name in IGNORED:
+      continue
+    if isinstance(value, dict):
+      result |= flat(value, f"{name}.")
+    else:
+      result[name] = value
+  return result
+
+
+def length(config, stage):
+  """Steps or epochs of a stage."""
+  return config["stages"][stage]["epochs"] or config["stages"][stage]["steps"]
+
+
+def cell(config):
+  """(cycle, flow) of Table 2, or None where there is another third stage."""
+  if not length(config, "cycle"):
+    return None
+  weights = config["stages"]["cycle"]["weights"]
+  cycle, flow = weights["cycle"] > 0, weights["equiv"] > 0
+  if (weights["pairs"] > 0) == cycle or (weights["inv"] > 0) != cycle:
+    return None
+  return cycle, flow
+
+
+def grouped(runs):
+  """Runs that differ in their seed alone: list of lists of runs.
+
+  Raises:
+    UserError: two runs of a group have the same seed.
+  """
+  groups = {}
+  for run in runs:
+    key = json.dumps(flat(run.config), sort_keys=True)
+    groups.setdefault(key, []).append(run)
+  for group in groups.values():
+    seeds = {}
+    for workdir, config, _ in group:
+      if config["seed"] in seeds:
+        raise UserError(
+          f"{workdir} and {seeds[config['seed']]} are the same run with the "
+          "same seed: name one of them."
+        )
+      seeds[config["seed"]] = workdir
+  return list(groups.values())
+
+
+def names(groups):
+  """A name for each group: its K, its cell, and what else sets it apart."""
+  keys = [flat(group[0].config) for group in groups]
+  known = ("model.k", "stages.cycle.weights.")
+  differing = [
+    key
+    for key in keys[0]
+    if all(key in each for each in keys)
+    and len({json.dumps(each[key]) for each in keys}) > 1
+    and not key.startswith(known)
+  ]
+  result = []
+  for group, each in zip(groups, keys, strict=True):
+    config = group[0].config
+    which = cell(config)
+    words = [f"K = {config['model']['k']}"]
+    if not length(config, "cycle"):
+      words.append("stage pairs alone")
+    elif which is None:
+      weights = config["stages"]["cycle"]["weights"]
+      terms = [f"{w:g} {name}" for name, w in weights.items() if w]
+      words.append("third stage " + " + ".join(terms))
+    else:
+      words += [f"cycle {mark(which[0])}", f"flow {mark(which[1])}"]
+    # Long lists would hide the numbers.
+    words += [f"{key}={each[key]}" for key in differing[:4]]
+    if len(differing) > 4:
+      words.append(f"and {len(differing) - 4} more keys")
+    result.append(", ".join(words))
+  return result
+
+
+def mark(on):
+  """For a cell of a table."""
+  return "yes" if on else "no"

@@ -1,0 +1,257 @@
+"""Command line: the results of several runs as Markdown tables.
+
+python -m c3_jax.tables --workdirs=runs/a,runs/b,... [--out=tables.md]
+
+Runs that differ in nothing but their seed make one row, with mean and
+deviation; the paper's row stands beside. It reads config.json and eval/*.json.
+"""
+
+import json
+import os
+import pathlib
+
+import numpy as np
+from absl import flags
+
+from c3_jax import cli, sweeps
+from c3_jax.errors import UserError
+
+# Rows of Table 1, per cent, {dataset: {K: per cent}}.
+TABLE_1 = {
+  "Struc.": {"mafl": {10: 3.46, 30: 3.16}, "aflw": {10: 7.01, 30: 6.58}},
+  "Cond.": {"mafl": {10: 3.19, 30: 2.58}, "aflw": {10: 6.86, 30: 6.31}},
+  "Joint.": {"mafl": {10: 3.33, 30: 2.98}, "aflw": {10: 7.17, 30: 6.51}},
+  "Shape.": {"mafl": {10: 3.24}},
+  "C3": {"mafl": {10: 3.11, 30: 2.54}, "aflw": {10: 6.75, 30: 6.26}},
+}
+# Table 2, MAFL with K = 10. Its check marks are lost in our copy; the rows are
+# inferred from the text.
+TABLE_2 = {
+  (False, False): 3.31,
+  (False, True): 3.30,
+  (True, False): 3.18,
+  (True, True): 3.11,
+}
+# Table 3: PCK under the key CHOSEN, per cent, by the reading of the match.
+TABLE_3 = {"NC-Net": 78.9, "flow": 78.5, "combined": 80.1}
+CHOSEN = "scnet@0.1"
+CONVENTIONS = ("no_intercept", "intercept")
+
+
+def spread(numbers):
+  """Text of mean, deviation of a sample, and count; a dash for no numbers."""
+  if not numbers:
+    return "–"
+  mean = f"{np.mean(numbers):.2f}"
+  if len(numbers) > 1:
+    mean += f" ± {np.std(numbers, ddof=1):.2f}"
+  return f"{mean} ({len(numbers)})"
+
+
+def values(group, dataset, *path):
+  """Numbers of all runs of a group that have them, e.g. report["error"]["x"].
+
+  Args:
+    group: list of `sweeps.Run`.
+    dataset: name of a report.
+    *path: keys, one inside another.
+  """
+  found = []
+  for run in group:
+    value = run.reports.get(dataset)
+    for key in path:
+      value = None if value is None else value.get(key)
+    if value is not None:
+      found.append(value)
+  return found
+
+
+def datasets(runs, key):
+  """Names of the datasets whose reports have a key."""
+  return sorted(
+    {name for run in runs for name, r in run.reports.items() if key in r}
+  )
+
+
+def regressions(runs):
+  """Table 1: the error of every group on every dataset, by convention."""
+  groups = sweeps.grouped(runs)
+  titles = sweeps.names(groups)
+  blocks = []
+  for dataset in datasets(runs, "error"):
+    rows, lengths = [], set()
+    for title, group in zip(titles, groups, strict=True):
+      if not values(group, dataset, "error"):
+        continue
+      lengths |= {*values(group, dataset, "normaliser")}
+      columns = [
+        spread(values(group, dataset, *path))
+        for path in (
+          *(("error", name) for name in CONVENTIONS),
+          ("baseline", "untrained"),
+          ("baseline", "mean_shape"),
+        )
+      ]
+      k = group[0].config["model"]["k"]
+      paper = TABLE_1["C3"].get(dataset, {}).get(k)
+      rows.append([title, *columns, f"{paper:.2f}" if paper else ""])
+    head = [
+      "run",
+      "without intercept, origin corner",
+      "with intercept",
+      "untrained, with intercept",
+      "mean shape",
+      "paper's C3",
+    ]
+    blocks.append(
+      f"### {dataset}\n\nMean distance / {', '.join(sorted(lengths))}, %; mean "
+      f"± deviation (runs).\n\n{markdown(head, rows)}{published(dataset)}"
+    )
+  return section("Landmark regression (Table 1)", blocks)
+
+
+def published(dataset):
+  """The paper's rows for a dataset, or "" where it has none."""
+  rows = [
+    [
+      name,
+      *(
+        f"{values[dataset][k]:.2f}" if k in values[dataset] else "–"
+        for k in (10, 30)
+      ),
+    ]
+    for name, values in TABLE_1.items()
+    if dataset in values
+  ]
+  if not rows:
+    return ""
+  return "\n\nAs published:\n\n" + markdown(["", "K = 10", "K = 30"], rows)
+
+
+def ablation(runs):
+  """Table 2: the four cells, columns of each dataset.
+
+  Runs of a table agree in all but the cell and the seed.
+  """
+  tables = {}
+  for group in sweeps.grouped(runs):
+    config = group[0].config
+    which = sweeps.cell(config)
+    if which is not None:
+      rest = {
+        key: value
+        for key, value in sweeps.flat(config).items()
+        if not key.startswith("stages.cycle.weights.")
+      }
+      key = json.dumps(rest, sort_keys=True)
+      tables.setdefault(key, {})[which] = group
+  blocks = []
+  for cells in tables.values():
+    if len(cells) < 2:
+      continue
+    found = datasets(
+      [run for group in cells.values() for run in group], "error"
+    )
+    columns = [(d, name) for d in found for name in CONVENTIONS]
+    rows = [
+      [
+        *map(sweeps.mark, which),
+        *(
+          spread(values(cells.get(which, []), d, "error", name))
+          for d, name in columns
+        ),
+        f"{paper:.2f}",
+      ]
+      for which, paper in TABLE_2.items()
+    ]
+    heads = [f"{d}, {name.replace('_', ' ')}" for d, name in columns]
+    k = next(iter(cells.values()))[0].config["model"]["k"]
+    head = ["cycle", "flow", *heads, "paper, MAFL, K = 10, no intercept"]
+    blocks.append(
+      f"K = {k}; %, mean ± deviation (runs)\n\n{markdown(head, rows)}"
+    )
+  return section("Ablation (Table 2)", blocks)
+
+
+def alignments(runs):
+  """Table 3: PCK of every group on every dataset of listed pairs."""
+  groups = sweeps.grouped(runs)
+  titles = sweeps.names(groups)
+  paired = set(datasets(runs, "pck")) - set(datasets(runs, "error"))
+  blocks = []
+  for dataset in sorted(paired):
+    readings = sorted(
+      {
+        name
+        for r in values(runs, dataset, "alignment", "readings")
+        for name in r
+      }
+    )
+    rows = [
+      [
+        title,
+        *(
+          spread(values(group, dataset, "alignment", "readings", name, CHOSEN))
+          for name in readings
+        ),
+      ]
+      for title, group in zip(titles, groups, strict=True)
+      if values(group, dataset, "pck")
+    ]
+    paper = [f"{TABLE_3[r]:.1f}" if r in TABLE_3 else "" for r in readings]
+    rows += [["paper", *paper]]
+    blocks.append(
+      f"### {dataset}\n\nPCK {CHOSEN}, %; mean ± deviation (runs). NC-Net as "
+      f"published: {TABLE_3['NC-Net']}.\n\n{markdown(['run', *readings], rows)}"
+    )
+  return section("Alignment (Table 3)", blocks)
+
+
+def section(title, blocks):
+  """Markdown of a heading and blocks; "" without blocks."""
+  return "\n\n".join([f"## {title}", *blocks]) if blocks else ""
+
+
+def markdown(header, rows):
+  """A Markdown table of str."""
+  lines = [header, ["---"] * len(header), *rows]
+  return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def collect(workdirs):
+  """All tables of the runs in some folders, as Markdown.
+
+  Raises:
+    UserError: a folder is no evaluated run, or is given twice.
+  """
+  if not workdirs:
+    raise UserError("--workdirs is empty: name folders of runs, with commas.")
+  runs = [sweeps.load(workdir) for workdir in workdirs]
+  try:
+    parts = [regressions(runs), ablation(runs), alignments(runs)]
+  except KeyError as error:
+    raise UserError(
+      f"config.json of a run has no key {error}: train and evaluate all runs "
+      "with one version of c3_jax."
+    ) from error
+  return "\n\n".join(filter(None, parts)) + "\n"
+
+
+_WORKDIRS = flags.DEFINE_list("workdirs", None, "Folders of runs.")
+_OUT = flags.DEFINE_string("out", "", "File to write; else it is printed.")
+
+
+def main():
+  """Reads the flags, prints or writes the tables."""
+  text = collect(_WORKDIRS.value)
+  if not _OUT.value:
+    print(text, end="")
+    return
+  out = pathlib.Path(_OUT.value)
+  part = out.with_name(f".{out.name}.part")
+  part.write_text(text)
+  os.replace(part, out)
+
+
+if __name__ == "__main__":
+  cli.main(main, required=["workdirs"])

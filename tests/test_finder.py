@@ -1,0 +1,93 @@
+"""Which files folders and patterns mean."""
+
+import os
+
+import pytest
+
+from c3_jax import finder
+from c3_jax.errors import UserError
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+  """A folder `pics` with pictures at three depths, and what is not one."""
+  for name in (
+    "pics/b.jpg",
+    "pics/a.PNG",
+    "pics/notes.txt",
+    "pics/.hidden.jpg",
+    "pics/.cache/x.jpg",
+    "pics/one/a.png",
+    "pics/one/two/c[1].webp",
+    "other/z.jpg",
+  ):
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"")
+  # A link upwards, which must not be followed for ever.
+  os.symlink(tmp_path / "pics", tmp_path / "pics" / "one" / "up")
+  monkeypatch.chdir(tmp_path)
+  return tmp_path
+
+
+def test_a_folder_means_its_pictures_at_any_depth(tree):
+  """Sorted, by suffix of either case, relative, without hidden ones."""
+  want = ["a.PNG", "b.jpg", "one/a.png", "one/two/c[1].webp"]
+  for given in ("pics", "pics/", str(tree / "pics")):
+    root, names = finder.find(given)
+    assert names == want
+    assert all(os.path.isfile(os.path.join(root, name)) for name in names)
+
+
+@pytest.mark.parametrize(
+  ("pattern", "root", "names"),
+  [
+    ("pics/*.jpg", "pics", ["b.jpg"]),
+    ("pics/*/*.png", "pics", ["one/a.png"]),
+    ("*/*.jpg", "", ["other/z.jpg", "pics/b.jpg"]),
+    ("pics/on?/a.*", "pics", ["one/a.png"]),
+    ("other/**", "other", ["z.jpg"]),
+    # Not a pattern where there is such a file.
+    ("pics/one/two/c[1].webp", "pics/one/two", ["c[1].webp"]),
+    ("pics/b.jpg", "pics", ["b.jpg"]),
+  ],
+)
+def test_a_pattern_is_relative_to_what_precedes_its_wildcard(
+  tree, pattern, root, names
+):
+  """Files only, each once."""
+  found = finder.find(pattern)
+  assert (found[0].rstrip("/"), found[1]) == (root, names)
+
+
+def test_overlays_of_an_earlier_run_are_no_pictures(tree):
+  """What lies in the folder of overlays is not taken; the rest is."""
+  (tree / "pics" / "over").mkdir()
+  (tree / "pics" / "over" / "b.jpg.png").write_bytes(b"")
+  assert "over/b.jpg.png" in finder.find("pics")[1]
+  assert "over/b.jpg.png" in finder.find("pics", "new")[1]
+  want = ["a.PNG", "b.jpg", "one/a.png", "one/two/c[1].webp"]
+  assert finder.find("pics", "pics/over")[1] == want
+
+
+@pytest.mark.parametrize(
+  ("images", "overlay", "match"),
+  [
+    ("none", "", "--images=none matches no file"),
+    ("pics/*.gif", "", "matches no file"),
+    ("pics/.cache", "pics/.cache", "is the folder of the pictures"),
+    ("pics", "pics/b.jpg", "--overlay=pics/b.jpg is a file"),
+    ("pics", ".", "holds all pictures"),
+  ],
+)
+def test_mistakes_are_named(tree, images, overlay, match):
+  """The flag at fault, and the mend."""
+  with pytest.raises(UserError, match=match):
+    finder.find(images, overlay)
+
+
+def test_an_empty_folder_is_named(tree):
+  """A folder without pictures says which suffixes count."""
+  (tree / "empty").mkdir()
+  with pytest.raises(UserError, match="empty has no pictures: put .jpg"):
+    finder.find("empty")

@@ -159,7 +159,10 @@ def train_step(setup, stage, state, frozen, batch, rate):
     compiled, lambda: jax.block_until_ready([advance() for _ in range(2)])
   )
   devices, per_device = batch["image"].shape[:2]
-  n, flop = devices * per_device, float(lowered.cost_analysis()["flops"])
+  n = devices * per_device
+  # Counted before the compiler, which hides some convolutions in calls of
+  # libraries; of the loop over the parts of a batch, one turn is counted.
+  flop = float(lowered.cost_analysis()["flops"]) * setup.accumulate
   return {
     "images_per_second": n / time.seconds,
     "spread": time.spread,

@@ -96,14 +96,14 @@ def save_run():
   returns (config, variables). A checkpoint has step / 1000 added to all
   variables.
   """
-  from c3_jax import build, steps, train
+  from c3_jax import build, resume, steps
   from c3_jax.checkpoints import Checkpoints
   from configs import synthetic
 
   def save(workdir, errors):
     config = synthetic.get_config("test")
     workdir.mkdir(exist_ok=True)
-    train.write_config(config, workdir)
+    resume.write_config(config, workdir)
     model, _ = build.networks(config)
     images = jnp.zeros((2, 16, 16, 3))
     shapes = jax.eval_shape(model.init, jax.random.key(0), images)

@@ -76,6 +76,7 @@ def border_mask(coords, *, extent, margin):
   return jnp.clip(inside / margin, 0, 1)
 
 
+@jax.named_scope("augmentation")
 def recolour(keys, images, strength):
   """Each picture under its own random affine map of its colours.
 
@@ -119,6 +120,7 @@ def centre_crop(images, size):
   return images[:, top : top + size, top : top + size]
 
 
+@jax.named_scope("augmentation")
 def warp_images(keys, images, size, table: Mapping):
   """Each picture seen through one random warp.
 
@@ -141,6 +143,7 @@ def warp_images(keys, images, size, table: Mapping):
   return jax.vmap(one)(keys, images)
 
 
+@jax.named_scope("augmentation")
 def warped_pairs(
   keys, images, size, *, target: Mapping, source: Mapping, margin
 ):
@@ -157,8 +160,9 @@ def warped_pairs(
     margin: of `border_mask`, in coordinates.
 
   Returns:
-    (target, source, mask): views [b, size, size, c] and the target's border
-    mask [b, size, size, 1].
+    (target, source, mask, source_warp): views [b, size, size, c], the target's
+    border mask [b, size, size, 1], and b `RandomWarp`s that take a point of
+    the source view to the point of the target view which it shows.
   """
   extent = images.shape[1] / size
   grid = landmarks.grid(size, size)
@@ -174,6 +178,7 @@ def warped_pairs(
       warp.sample(image, at_target, extent=extent),
       warp.sample(image, at_source, extent=extent),
       mask[..., None],
+      source_warp,
     )
 
   return jax.vmap(one)(keys, images)

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from c3_jax import optim, steps
+from c3_jax import optim, pretrained, steps
+from c3_jax.data import pairs
 from c3_jax.data.load import Splits as Splits
 from c3_jax.data.load import load_splits as load_splits
 from c3_jax.errors import UserError
@@ -18,11 +19,12 @@ ORDER = ("pairs", "flow", "cycle")
 
 def networks(config):
   """(C3, VGG) of a config."""
-  model = c3.build(image_size=config.data.image_size, **config.model.to_dict())
+  model = c3.from_config(config)
   vgg = VGG(
     arch=config.perceptual.arch,
     taps=tuple(config.perceptual.taps),
     width=config.perceptual.width,
+    dtype=jnp.dtype(config.model.dtype),
   )
   return model, vgg
 
@@ -50,7 +52,15 @@ def setup(config) -> steps.Setup:
     hard_flow=config.objective.hard_flow,
     flow_temperature=config.objective.flow_temperature,
     natural_positives=config.objective.natural_positives,
+    apart=config.objective.apart,
+    accumulate=config.accumulate,
+    remat=config.remat,
   )
+
+
+def images_in(dataset):
+  """Number of pictures in an epoch of a dataset; a listed pair has two."""
+  return len(dataset) * (2 if isinstance(dataset, pairs.PairDataset) else 1)
 
 
 def stages(config, n_train) -> list[steps.Stage]:
@@ -110,7 +120,8 @@ def stages(config, n_train) -> list[steps.Stage]:
 def initial_state(config, model) -> steps.TrainState:
   """The untrained state: a function of the config's seed alone.
 
-  Its `opt_state` is None; `enter` makes one for a stage.
+  It has no ported weights; `with_ported_backbone` puts them in. Its
+  `opt_state` is None; `enter` makes one for a stage.
   """
   size = config.data.image_size
   variables = _init(model, config.seed, (2, size, size, 3))
@@ -149,22 +160,91 @@ def check_shapes(config, setup, stages):
       "config.model, config.perceptual or config.stages does not fit: "
       f"{str(error).splitlines()[0]}"
     ) from error
-  check_perceptual(config)
 
 
-def check_perceptual(config):
-  """Refuses weights of the perceptual network that cannot be had."""
-  if config.perceptual.weights != "random":
-    raise UserError(
-      f"config.perceptual.weights is {config.perceptual.weights!r}: use random."
+def check_weights(config, setup):
+  """Finds ported weights that are missing or do not fit, before a run starts.
+
+  Raises:
+    UserError: names the key and the mend.
+  """
+  if config.weights.resnet50:
+    size = config.data.image_size
+    images = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
+    _ported_backbone(
+      config, jax.eval_shape(setup.model.init, jax.random.key(0), images)
     )
+  if config.weights.vgg:
+    frozen(config, setup.vgg)
+
+
+def with_ported_backbone(config, state) -> steps.TrainState:
+  """The state with the ported ResNet-50 in place of the backbone's variables.
+
+  Raises:
+    UserError: the ported weights are missing, or of another network.
+  """
+  ported = _ported_backbone(
+    config, {"params": state.params, "batch_stats": state.batch_stats}
+  )
+  return state.replace(
+    params=state.params | {"backbone": ported["params"]},
+    batch_stats=state.batch_stats | {"backbone": ported["batch_stats"]},
+  )
+
+
+def _ported_backbone(config, variables):
+  """Ported variables of the backbone, in the shapes of those of a C3."""
+  folder = config.weights.resnet50
+  ported = pretrained.load(folder, "resnet50", key="weights.resnet50")
+  own = {name: tree.get("backbone", {}) for name, tree in variables.items()}
+  try:
+    return pretrained.fit(ported, pretrained.flat_shapes(own))
+  except ValueError as error:
+    raise UserError(
+      f"config.weights.resnet50={folder!r} does not fit config.model.backbone "
+      f"({error}): use a config with the paper's backbone, such as "
+      "configs/folder.py without cpu, or leave config.weights.resnet50 empty."
+    ) from error
 
 
 def frozen(config, vgg):
-  """The VGG's variables, under "vgg": random ones come from a fixed seed."""
-  check_perceptual(config)
-  size = config.data.image_size
-  return {"vgg": _init(vgg, config.perceptual.seed, (1, size, size, 3))}
+  """The VGG's variables, under "vgg": ported, or random from a fixed seed.
+
+  Raises:
+    UserError: the ported weights are missing, or of another network.
+  """
+  folder, options = config.weights.vgg, config.perceptual
+  if not folder:
+    size = config.data.image_size
+    return {"vgg": _init(vgg, options.seed, (1, size, size, 3))}
+  ported = pretrained.load(folder, options.arch, key="weights.vgg")
+  wanted = pretrained.shapes(vgg)
+  try:
+    return {"vgg": pretrained.fit(ported, wanted, exactly=False)}
+  except ValueError as error:
+    raise UserError(
+      f"config.weights.vgg={folder!r} does not fit config.perceptual "
+      f"({error}): set config.perceptual.width=1, or leave config.weights.vgg "
+      "empty."
+    ) from error
+
+
+def describe_weights(config):
+  """One sentence: what the backbone starts from, and what P is measured on."""
+  weights, perceptual = config.weights, config.perceptual
+  backbone = "from scratch"
+  if config.init.workdir:
+    backbone = f"from that of {config.init.workdir}"
+  elif weights.resnet50:
+    backbone = f"from the ResNet-50 ported to {weights.resnet50}"
+  vgg = f"random (He, seed {perceptual.seed})"
+  if weights.vgg:
+    vgg = f"ported to {weights.vgg}"
+  return (
+    f"The backbone starts {backbone}; the perceptual distance is that of a "
+    f"frozen {perceptual.arch} of width {perceptual.width:g}, {vgg}."
+  )
 
 
 def _init(network, seed, shape):
@@ -183,6 +263,7 @@ def validate(config: ml_collections.ConfigDict):
   """
   for key, value in {
     "batch_size": config.batch_size,
+    "accumulate": config.accumulate,
     "log_every": config.log_every,
     "checkpoint_every": config.checkpoint_every,
     "eval.batch_size": config.eval.batch_size,
@@ -193,10 +274,12 @@ def validate(config: ml_collections.ConfigDict):
   devices = jax.device_count()
   # Pairs, and the neighbouring pair that gives the negatives.
   unit = devices * (4 if config.objective.natural_positives else 2)
+  unit *= config.accumulate
   if config.batch_size % unit:
+    parts = f" {config.accumulate} parts of" if config.accumulate > 1 else ""
     raise UserError(
       f"config.batch_size={config.batch_size} does not give each of {devices} "
-      f"device(s) whole pairs of images; use a multiple of {unit}."
+      f"device(s){parts} whole pairs of images; use a multiple of {unit}."
     )
   margin = config.data.load_size - config.data.image_size
   if margin < 0 or margin % 2:

@@ -1,44 +1,80 @@
 """Checkpoints of a run: a thin layer over Orbax.
 
-Kept are the newest two and the best one by the metric "error" (percent, lower
-is better), where a checkpoint has one. What is stored is host NumPy, so any
-number of devices or processes can read it.
+Kept are the newest two, the best one by its error (percent, lower is better),
+where a checkpoint has one, and that of step 0 where there is one. What is
+stored is host NumPy, so any number of devices or processes can read it. With
+every state goes a digest of its bytes: Orbax notices most damage to its files,
+but not a changed byte in the numbers themselves.
 """
 
+import contextlib
+import hashlib
+import json
+import logging
 import pathlib
+import shutil
 
 import jax
+import numpy as np
 from orbax.checkpoint import v1 as ocp
 
+from c3_jax import hosts
 from c3_jax.errors import UserError
 
-METRIC = "error"
+logger = logging.getLogger(__name__)
+
+RECENT = 2
+UNFINISHED = ".orbax-checkpoint-tmp"  # In the name of a save that goes on.
 
 
-def _error(metrics):
-  return (metrics or {}).get(METRIC, float("inf"))
+class Damaged(UserError):
+  """A checkpoint that cannot be read, or is not what was saved."""
 
 
 class Checkpoints:
   """The folder `workdir/checkpoints`; use it as a context manager."""
 
-  def __init__(self, workdir):
-    policies = ocp.training.preservation_policies
+  def __init__(self, workdir, *, repair=False):
+    """Opens the folder, and makes it if it is missing.
+
+    Args:
+      workdir: folder of the run.
+      repair: whether to delete what a kill left of a save, and to set aside
+        checkpoints without readable notes. For the run that saves here: to
+        others, the first may be a save that is going on.
+
+    Raises:
+      Damaged: the folder cannot be opened as it is.
+    """
     self._path = pathlib.Path(workdir).resolve() / "checkpoints"
-    self._checkpointer = ocp.training.Checkpointer(
-      self._path,
-      preservation_policy=policies.AnyPreservationPolicy(
-        [
-          policies.LatestN(2),
-          policies.BestN(
-            get_metric_fn=_error,
-            reverse=True,
-            n=1,
-            keep_checkpoints_without_metrics=False,
-          ),
-        ]
-      ),
-    )
+    self._notes = {
+      int(path.name): _read_notes(path)
+      for path in (self._path.iterdir() if self._path.is_dir() else ())
+      if path.name.isdigit()
+    }
+    if repair:
+      # Not before every process has looked.
+      hosts.wait("checkpoints read")
+      for step in [step for step in self._notes if not self._notes[step]]:
+        logger.warning("%s/%d is damaged: no notes.", self._path, step)
+        self._move(step)
+      if jax.process_index() == 0:
+        for part in self._path.glob(f"*{UNFINISHED}*"):
+          shutil.rmtree(part)
+      hosts.wait("checkpoints repaired")
+    self._open()
+
+  def _open(self):
+    try:
+      self._checkpointer = ocp.training.Checkpointer(
+        self._path, preservation_policy=self
+      )
+    except (ValueError, KeyError, TypeError) as error:
+      broken = [step for step in self._notes if not self._notes[step]]
+      raise Damaged(
+        f"{self._path} cannot be opened: {broken or 'a checkpoint'} is "
+        "damaged; move it away, or go on training, which does so."
+      ) from error
 
   def __enter__(self):
     return self
@@ -46,37 +82,52 @@ class Checkpoints:
   def __exit__(self, *args):
     self._checkpointer.close()
 
-  @property
-  def latest(self):
-    """Step of the newest checkpoint, or None."""
-    newest = self._checkpointer.latest
-    return None if newest is None else newest.step
-
-  @property
-  def best(self):
-    """Step of the best checkpoint; the newest where none has an error."""
-    found = [
-      (_error(each.metrics), -each.step)
-      for each in self._checkpointer.checkpoints
-    ]
-    if not found:
-      return None
-    return -min(found)[1]
+  def should_preserve(self, checkpoints, *, context):
+    """Orbax's question after a save: which of its checkpoints to keep."""
+    del context
+    steps = [checkpoint.step for checkpoint in checkpoints]
+    kept = {0, self.best, *sorted(steps)[-RECENT:]}
+    return [step in kept for step in steps]
 
   @property
   def steps(self):
-    """Steps of all checkpoints, in order."""
-    return sorted(each.step for each in self._checkpointer.checkpoints)
+    """Steps of all checkpoints, oldest first."""
+    return [each.step for each in self._checkpointer.checkpoints]
 
   @property
-  def pending(self):
-    """What was `pending` when the newest checkpoint was saved; [] if none."""
-    if self.latest is None:
-      return []
-    metadata = self._checkpointer.metadata(self.latest).custom_metadata
-    return (metadata or {}).get("pending", [])
+  def latest(self):
+    """Step of the newest checkpoint, or None."""
+    return max(self.steps, default=None)
 
-  def save(self, state, *, error=None, pending=()):
+  @property
+  def best(self):
+    """Step with the least error, the newer of two; the newest without any."""
+    errors = {
+      step: notes["error"]
+      for step, notes in self._notes.items()
+      if notes and notes["error"] is not None
+    }
+    if not errors:
+      return self.latest
+    return min(errors, key=lambda step: (errors[step], -step))
+
+  def notes(self, step):
+    """What `save` was told beside the state.
+
+    Args:
+      step: of a checkpoint.
+
+    Returns:
+      dict with error, pending, n_train and the digest.
+
+    Raises:
+      Damaged: they cannot be read.
+    """
+    if not self._notes.get(step):
+      raise Damaged(f"{self._path}/{step} is damaged: no notes.")
+    return self._notes[step]
+
+  def save(self, state, *, error=None, pending=(), n_train=None):
     """Writes the state under its step; whole, or not at all.
 
     Args:
@@ -84,14 +135,21 @@ class Checkpoints:
       error: percent on held-out training images, or None.
       pending: list of dicts name -> float: metrics that are not written yet,
         of a run that stops between two lines of its log.
+      n_train: number of training images, or None.
     """
     state = jax.device_get(state)
-    self._checkpointer.save(
-      int(state.step),
-      state,
-      metrics=None if error is None else {METRIC: float(error)},
-      custom_metadata={"pending": list(pending)},
-    )
+    step = int(state.step)
+    notes = {
+      "error": None if error is None else float(error),
+      "pending": list(pending),
+      "n_train": n_train,
+    }
+    notes["digest"] = _digest(_by_name(state), notes)
+    self._notes[step] = notes
+    hosts.wait("saving")
+    # Forced: what Orbax would decide by itself differs between processes.
+    self._checkpointer.save(step, state, force=True, custom_metadata=notes)
+    self._notes = {step: self._notes[step] for step in self.steps}
 
   def restore(self, template, step, *, partial=False):
     """Reads the checkpoint of a step into the shape of `template`.
@@ -99,31 +157,104 @@ class Checkpoints:
     Args:
       template: tree of arrays; only shapes and dtypes matter.
       step: int.
-      partial: read the entries of `template` alone; the checkpoint may have
-        others, of which nothing is read.
+      partial: whether the checkpoint may hold more than the template.
 
     Returns:
       The tree, NumPy arrays.
 
     Raises:
+      Damaged: the checkpoint cannot be read.
       UserError: no such checkpoint, or it holds another model.
     """
-    template = jax.device_get(template)
-    context = ocp.Context()
-    context.pytree.loading.partial_load = partial
-    try:
-      with context:
-        tree = self._checkpointer.load(step, template)
-      # Orbax itself does not compare the shapes of NumPy arrays.
-      jax.tree.map(_same_shape, tree, template)
-    except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
+    if step not in self.steps:
+      raise UserError(
+        f"{self._path}/{step} does not exist: there are "
+        f"{', '.join(map(str, self.steps)) or 'none'}."
+      )
+    stored = self._read(step)
+    wanted = _by_name(template)
+    same = all(
+      name in stored
+      and stored[name].shape == np.shape(leaf)
+      and stored[name].dtype == leaf.dtype
+      for name, leaf in wanted.items()
+    )
+    if not same or (len(stored) > len(wanted) and not partial):
       raise UserError(
         f"{self._path}/{step} does not hold the model of this config: pass "
         "the config it was trained with, or another --workdir."
-      ) from error
-    return tree
+      )
+    return jax.tree.unflatten(
+      jax.tree.structure(template), [stored[name] for name in wanted]
+    )
+
+  def set_aside(self, step):
+    """Moves a checkpoint to `workdir/damaged`; afterwards it is not there."""
+    self._checkpointer.close()
+    hosts.wait("checkpoints closed")
+    self._move(step)
+    hosts.wait("checkpoint set aside")
+    self._open()
+
+  def _move(self, step):
+    del self._notes[step]
+    if jax.process_index() == 0:
+      folder = self._path.parent / "damaged"
+      folder.mkdir(exist_ok=True)
+      count = len(list(folder.iterdir()))
+      (self._path / str(step)).rename(folder / f"{count}_step{step}")
+
+  def _read(self, step):
+    """dict name -> array of all that a checkpoint holds."""
+    notes = self.notes(step)
+    try:
+      with _quiet():
+        stored = _by_name(self._checkpointer.load(step))
+    except (ValueError, KeyError, TypeError, OSError) as error:
+      raise Damaged(f"{self._path}/{step} is damaged: not readable.") from error
+    if _digest(stored, notes) != notes["digest"]:
+      raise Damaged(f"{self._path}/{step} is damaged: not what was saved.")
+    return stored
 
 
-def _same_shape(x, y):
-  if x.shape != y.shape:
-    raise ValueError(f"the shape is {x.shape}, not {y.shape}")
+def _read_notes(path):
+  """The notes of a checkpoint, or None where they cannot be read."""
+  try:
+    with _quiet():
+      notes = ocp.metadata(path).custom_metadata
+  except (ValueError, KeyError, TypeError, OSError):
+    return None
+  whole = {"error", "pending", "n_train", "digest"}
+  return notes if notes and notes.keys() == whole else None
+
+
+@contextlib.contextmanager
+def _quiet():
+  """Without a log: Orbax and its tasks tell pages about a broken file."""
+  before = logging.root.manager.disable
+  logging.disable()
+  try:
+    yield
+  finally:
+    logging.disable(before)
+
+
+def _by_name(tree):
+  """dict "params/pose/..." -> leaf, whatever containers hold the leaves."""
+  leaves, _ = jax.tree.flatten_with_path(tree)
+  return {
+    jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+    for path, leaf in leaves
+  }
+
+
+def _digest(arrays, notes):
+  """Hexadecimal digest of arrays by name and of the notes beside them."""
+  digest = hashlib.blake2b(digest_size=16)
+  rest = {name: notes[name] for name in notes if name != "digest"}
+  digest.update(json.dumps(rest, sort_keys=True).encode())
+  for name in sorted(arrays):
+    array = np.ascontiguousarray(arrays[name])
+    digest.update(f"{name} {array.dtype} {array.shape}".encode())
+    digest.update(array.data)
+  return digest.hexdigest()

@@ -90,6 +90,40 @@ def pose_difference(p, q):
   return 2 * jnp.sum(jnp.mean((p - q) ** 2, (1, 2)), -1).mean()
 
 
+def point_difference(points, moved):
+  """L_warp: landmarks of one view against those of the other, carried along.
+
+  The warp between the views of a synthetic pair is known, so landmarks that
+  tell anything but where things are (a colour, say) can be found out. Not in
+  the paper, whose stage `pairs` has the reconstruction alone.
+
+  Args:
+    points: [b, k, 2] in the target view.
+    moved: [b, k, 2], those of the source view under the known warp.
+
+  Returns:
+    Scalar: squared distance, sum over K, twice its mean over the batch.
+  """
+  return 2 * jnp.sum((points - moved) ** 2, (1, 2)).mean()
+
+
+def crowding(points, distance):
+  """L_apart: how many landmarks sit on one another (the separation of [37]).
+
+  Args:
+    points: [b, k, 2].
+    distance: over which the penalty falls off, in coordinates.
+
+  Returns:
+    Scalar: sum over pairs of landmarks of exp(-d^2 / (2 distance^2)), mean over
+    the batch; from 0 (all far apart) to k (k - 1) / 2 (all on one spot).
+  """
+  k = points.shape[1]
+  first, second = jnp.triu_indices(k, 1)
+  square = jnp.sum((points[:, first] - points[:, second]) ** 2, -1)
+  return jnp.sum(jnp.exp(-square / (2 * distance**2)), -1).mean()
+
+
 def invariance(maps, maps_again):
   """L_inv (Eq. 2): p of the images against p' read off the swapped images.
 

@@ -4,9 +4,14 @@ Replicated values carry no leading axis (`in_axes=None`, `out_axes=None`); a
 batch is [local devices, per device, ...]. pmap does not check that a
 replicated output is equal on all devices: a step must average what it returns
 with `mean`, and tests compare one device with four.
+
+With several processes a step runs over the devices of all of them, and each
+process gives it the part of the batch of its own devices. What is evaluated
+runs on the devices of one process, on all examples, in every process alike.
 """
 
 import jax
+import jax.flatten_util
 import numpy as np
 
 AXIS = "batch"
@@ -52,6 +57,9 @@ def pmap_step(step, *, devices=None):
 
   The state is donated; it and the metrics come back replicated.
   """
+  if devices is None:
+    # In the order of the processes, as the rows of a batch are.
+    devices = sorted(jax.devices(), key=lambda x: (x.process_index, x.id))
   return jax.pmap(
     step,
     axis_name=AXIS,
@@ -69,6 +77,7 @@ def pmap_eval(function, *, devices=None):
     A function of (variables, host batch [n, ...]) that gives NumPy arrays
     [n, ...].
   """
+  devices = devices or jax.local_devices()
   mapped = jax.pmap(
     function, axis_name=AXIS, in_axes=(None, 0), out_axes=0, devices=devices
   )
@@ -81,8 +90,9 @@ def pmap_eval(function, *, devices=None):
 
 
 def mean(tree):
-  """Average over all devices, inside a step."""
-  return jax.lax.pmean(tree, AXIS)
+  """Average over all devices, inside a step: one all-reduce a tree."""
+  flat, unflatten = jax.flatten_util.ravel_pytree(tree)
+  return unflatten(jax.lax.pmean(flat, AXIS))
 
 
 def offset(per_device):

@@ -100,7 +100,7 @@ def _model(workdir, config):
   """(C3, variables without values) of a config."""
   try:
     size = config.data.image_size
-    model = c3.build(image_size=size, **config.model.to_dict())
+    model = c3.from_config(config)
     images = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
     shapes = jax.eval_shape(model.init, jax.random.key(0), images)
   except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -19,7 +19,7 @@ from c3_jax.models import flow
 from c3_jax.models.c3 import C3
 from c3_jax.models.vgg import VGG
 
-TERMS = ("pairs", "cycle", "inv", "equiv", "flow")
+TERMS = ("pairs", "warp", "apart", "cycle", "inv", "equiv", "flow")
 
 
 @flax.struct.dataclass
@@ -85,6 +85,11 @@ class Setup:
     flow_temperature: divides C^ before the softmax of that expectation.
     natural_positives: the weak flow loss takes natural pairs as positives
       and their neighbours as negatives, not an image and its own view.
+    apart: distance in coordinates over which L_apart falls off.
+    accumulate: parts that a device cuts its batch into, to be done one after
+      another. The gradient is their mean; batch norms see one part at a time.
+    remat: what a network computes inside is not kept for the backward pass,
+      but computed again there.
   """
 
   model: C3
@@ -97,24 +102,33 @@ class Setup:
   hard_flow: bool = True
   flow_temperature: float = 0.02
   natural_positives: bool = False
+  apart: float = 0.15
+  accumulate: int = 1
+  remat: bool = False
 
 
 class Networks:
   """The model bound to parameters for one trace; keeps batch statistics."""
 
-  def __init__(self, model, params, batch_stats):
-    self._model, self._params = model, params
+  def __init__(self, model, params, batch_stats, remat=False):
+    self._model, self._params, self._remat = model, params, remat
     self.batch_stats = batch_stats
 
   def __call__(self, method, *args, **kwargs):
     """Runs a method of `C3` by name, or a function of (module, *args)."""
-    out, updates = self._model.apply(
-      {"params": self._params, "batch_stats": self.batch_stats},
-      *args,
-      method=method,
-      mutable=["batch_stats"],
-      **kwargs,
-    )
+
+    def call(params, batch_stats, *args):
+      return self._model.apply(
+        {"params": params, "batch_stats": batch_stats},
+        *args,
+        method=method,
+        mutable=["batch_stats"],
+        **kwargs,
+      )
+
+    if self._remat:
+      call = jax.checkpoint(call)
+    out, updates = call(self._params, self.batch_stats, *args)
     self.batch_stats = updates.get("batch_stats", self.batch_stats)
     return out
 
@@ -122,12 +136,15 @@ class Networks:
 class Perceptual:
   """P of Eq. 1 for one trace; moves the running means, keeps raw distances."""
 
-  def __init__(self, vgg, params, running, decay):
+  def __init__(self, vgg, params, running, decay, remat=False):
     self._vgg, self._params, self._decay = vgg, params, decay
+    self._remat = remat
     self.running, self.raw = running, {}
 
   def __call__(self, target, output, mask=None):
     features = lambda x: self._vgg.apply(self._params, x)  # noqa: E731
+    if self._remat:
+      features = jax.checkpoint(features)
     distances = objectives.tap_distances(
       jax.lax.stop_gradient(features(target)), features(output), mask
     )
@@ -148,18 +165,29 @@ def correspondences(net, fi, fj, *, hard, temperature):
 
 
 def views_terms(setup, weights, net, perceptual, images, keys, colour_keys):
-  """Terms of synthetic pairs: L_pairs, L_equiv between the two views."""
-  target, source, mask = synthetic_views(setup, images, keys)
+  """Terms of synthetic pairs.
+
+  L_pairs, what ties the landmarks of the two views (L_equiv by the flow, L_warp
+  by the warp itself), and L_apart, without which L_warp could put all landmarks
+  on the one spot that is easiest to follow.
+  """
+  target, source, mask, source_warp = synthetic_views(setup, images, keys)
   n = len(images)
   posed = target
   if setup.augment["recolour"]:
     posed = augment.recolour(colour_keys, target, setup.augment["recolour"])
   f_flow, f = net("features", jnp.concatenate([posed, source]), train=True)
-  appearance = net(lambda model, x: model.appearance(x, train=True), f[n:])
   terms = {}
-  if weights["equiv"] and not weights["cycle"]:
-    pose = net(lambda model, x: model.pose(x), f)
-    maps = pose.maps[:n]
+  tied = weights["equiv"] and not weights["cycle"]
+  # E_p sees the source view only where a term compares its landmarks.
+  seen = f if tied or weights["warp"] else f[:n]
+  pose = net(lambda model, x: model.pose(x), seen)
+  if weights["warp"]:
+    moved = jax.vmap(lambda warp, x: warp(x))(source_warp, pose.points[n:])
+    terms["warp"] = objectives.point_difference(pose.points[:n], moved)
+  if weights["apart"]:
+    terms["apart"] = objectives.crowding(pose.points[:n], setup.apart)
+  if tied:
     t_ij, t_ji = correspondences(
       net,
       jax.lax.stop_gradient(f_flow[:n]),
@@ -170,11 +198,11 @@ def views_terms(setup, weights, net, perceptual, images, keys, colour_keys):
     terms["equiv"] = objectives.equivariance(
       pose.maps[:n], pose.maps[n:], t_ij, t_ji
     )
-  else:
-    maps = net(lambda model, x: model.pose(x), f[:n]).maps
-  output = net("decode", appearance, maps, train=True)
-  # Twice: a pair is (target, source) here, and Eq. 1 counts both images.
-  terms["pairs"] = 2 * perceptual(target, output, mask)
+  if weights["pairs"]:
+    appearance = net(lambda model, x: model.appearance(x, train=True), f[n:])
+    output = net("decode", appearance, pose.maps[:n], train=True)
+    # Twice: a pair is (target, source) here, and Eq. 1 counts both images.
+    terms["pairs"] = 2 * perceptual(target, output, mask)
   return terms
 
 
@@ -224,7 +252,7 @@ def flow_terms(setup, net, images, keys):
     f_flow, _ = net("features", natural_views(setup, images, keys))
     fi, fj = f_flow[0::2], f_flow[1::2]
   else:
-    target, source, _ = synthetic_views(setup, images, keys)
+    target, source, *_ = synthetic_views(setup, images, keys)
     f_flow, _ = net("features", jnp.concatenate([target, source]))
     fi, fj = jnp.split(f_flow, 2)
   c = net(
@@ -252,13 +280,20 @@ def loss_terms(setup, stage, params, state, frozen, images, keys):
     statistics; raw tap distances.
   """
   weights = {name: stage.weights.get(name, 0) for name in TERMS}
-  net = Networks(setup.model, params, state.batch_stats)
-  perceptual = Perceptual(setup.vgg, frozen["vgg"], state.running, setup.decay)
+  net = Networks(setup.model, params, state.batch_stats, setup.remat)
+  perceptual = Perceptual(
+    setup.vgg,
+    frozen["vgg"],
+    state.running,
+    # All parts of a step together forget as much as one whole.
+    setup.decay ** (1 / setup.accumulate),
+    setup.remat,
+  )
   view_keys, colour_keys, natural_keys = jnp.moveaxis(
     jax.vmap(lambda key: jax.random.split(key, 3))(keys), 1, 0
   )
   terms = {}
-  if weights["pairs"]:
+  if any(weights[name] for name in ("pairs", "warp", "apart")):
     terms |= views_terms(
       setup, weights, net, perceptual, images, view_keys, colour_keys
     )
@@ -271,7 +306,7 @@ def loss_terms(setup, stage, params, state, frozen, images, keys):
 
 
 def synthetic_views(setup, images, keys):
-  """(target, source, mask) of `augment.warped_pairs` for loaded pictures."""
+  """What `augment.warped_pairs` makes of loaded pictures."""
   return augment.warped_pairs(
     keys,
     images,
@@ -290,6 +325,47 @@ def natural_views(setup, images, keys):
   return augment.warp_images(keys, images, setup.image_size, table)
 
 
+def accumulated(gradient, moving, state, images, keys, *, parts):
+  """The gradient on a device's batch, in `parts` runs of its rows.
+
+  Args:
+    gradient: (moving, state, images, keys) -> (gradients, (terms,
+      (batch_stats, running, raw))).
+    moving: parameters, as `optim.partition` gives them.
+    state: `TrainState`; the parts hand on its statistics and running means.
+    images, keys: [b, ...], b a multiple of `parts`.
+    parts: int; 1 is the whole batch at once.
+
+  Returns:
+    (gradients, terms, batch_stats, running, raw): means over the parts, and
+    the statistics after the last.
+  """
+
+  def part(state, rows):
+    grads, (terms, (batch_stats, running, raw)) = gradient(moving, state, *rows)
+    state = state.replace(batch_stats=batch_stats, running=running)
+    return state, (grads, terms, raw)
+
+  if parts == 1:
+    state, means = part(state, (images, keys))
+  else:
+    rows = jax.tree.map(
+      lambda x: x.reshape(parts, -1, *x.shape[1:]), (images, keys)
+    )
+    shapes = jax.eval_shape(lambda: part(state, (rows[0][0], rows[1][0]))[1])
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+    def add(carry, rows):
+      state, sums = carry
+      state, values = part(state, rows)
+      return (state, jax.tree.map(jnp.add, sums, values)), None
+
+    (state, sums), _ = jax.lax.scan(add, (state, zeros), rows)
+    means = jax.tree.map(lambda x: x / parts, sums)
+  grads, terms, raw = means
+  return grads, terms, state.batch_stats, state.running, raw
+
+
 def train_step(setup, stage, state, frozen, batch):
   """One step on this device's part of the batch; runs under `parallel.AXIS`.
 
@@ -303,7 +379,7 @@ def train_step(setup, stage, state, frozen, batch):
     (state, metrics): the next state and a dict of float32 scalars, both equal
     on all devices.
   """
-  images = batch["image"].astype(jnp.float32) / 255
+  images = batch["image"]
   keys = augment.example_keys(
     jax.random.key(setup.seed),
     state.step,
@@ -312,30 +388,37 @@ def train_step(setup, stage, state, frozen, batch):
   )
   moving, fixed = optim.partition(state.params, stage.train)
 
-  def loss(moving):
+  def loss(moving, state, images, keys):
     terms, rest = loss_terms(
       setup,
       stage,
       optim.merge(moving, fixed),
       state,
       frozen,
-      images,
+      images.astype(jnp.float32) / 255,
       keys,
     )
     return objectives.total(terms, stage.weights), (terms, rest)
 
-  grads, (terms, (batch_stats, running, raw)) = jax.grad(loss, has_aux=True)(
-    moving
+  grads, terms, batch_stats, running, raw = accumulated(
+    jax.grad(loss, has_aux=True),
+    moving,
+    state,
+    images,
+    keys,
+    parts=setup.accumulate,
   )
   grads, terms = parallel.mean((grads, terms))
-  updates, opt_state = stage.tx.update(grads, state.opt_state, moving)
+  with jax.named_scope("optimiser"):
+    updates, opt_state = stage.tx.update(grads, state.opt_state, moving)
+    moving = optax.apply_updates(moving, updates)
   metrics = terms | {f"raw_{tap}": value for tap, value in raw.items()}
   metrics["loss"] = objectives.total(terms, stage.weights)
   metrics["gradient_norm"] = optax.tree.norm(grads)
   metrics["learning_rate"] = stage.rate(state.step - stage.start)
   state = TrainState(
     step=state.step + 1,
-    params=optim.merge(optax.apply_updates(moving, updates), fixed),
+    params=optim.merge(moving, fixed),
     batch_stats=batch_stats,
     opt_state=opt_state,
     running=running,

@@ -3,24 +3,22 @@
 import functools
 import json
 import logging
-import os
 import pathlib
-import signal
 import time
 
 import jax
 
-from c3_jax import build, metrics, parallel, steps
+from c3_jax import build, hosts, metrics, parallel, resume, steps
 from c3_jax import restore as model_loader
 from c3_jax.checkpoints import Checkpoints
 from c3_jax.errors import UserError
-from c3_jax.evaluation import evaluate, showcase
+from c3_jax.evaluation import diagnostics, evaluate, showcase
 
 logger = logging.getLogger(__name__)
 
 MODES = ("train_and_evaluate", "train", "eval")
-# What may differ between a run and its continuation.
-FREE = ("eval", "log_every", "checkpoint_every")
+# Steps that the devices may lag behind: each holds a batch in their memory.
+AHEAD = 2
 
 
 def train_and_evaluate(config, workdir, *, mode="train_and_evaluate"):
@@ -47,18 +45,38 @@ def train_and_evaluate(config, workdir, *, mode="train_and_evaluate"):
   splits = build.load_splits(config)
   setup = build.setup(config)
   evaluator = evaluate.Evaluator(config, setup.model, splits)
-  stages = build.stages(config, len(splits.train))
+  stages = build.stages(config, build.images_in(splits.train))
   build.check_shapes(config, setup, stages)
+  resume.check_init(config)
+  if not (workdir / "checkpoints").is_dir():
+    build.check_weights(config, setup)
   workdir.mkdir(parents=True, exist_ok=True)
-  with Checkpoints(workdir) as checkpoints:
-    check_config(config, workdir, stages, checkpoints.latest or 0)
-    write_config(config, workdir)
+  with Checkpoints(workdir, repair=True) as checkpoints:
+    resume.check_config(config, workdir, stages, checkpoints.latest)
+    resume.check_data(config, workdir, checkpoints, len(splits.train))
+    state, notes = resume.newest(config, setup.model, stages, checkpoints)
+    resume.write_config(config, workdir)
+    given = config.weights.resnet50 or config.init.workdir
+    if checkpoints.latest is None and given:
+      # From here on nothing needs what was given: neither to go on, nor to say
+      # how good the untrained network was.
+      checkpoints.save(state, n_train=len(splits.train))
     finished = train(
-      config, workdir, setup, stages, splits.train, evaluator, checkpoints
+      config,
+      workdir,
+      setup,
+      stages,
+      splits.train,
+      evaluator,
+      checkpoints,
+      state,
+      notes["pending"],
     )
-  if mode == "train" or not finished:
-    return None
-  return report(workdir, *trained(config, workdir), splits, evaluator)
+  result = None
+  if mode != "train" and finished and jax.process_index() == 0:
+    result = report(workdir, *trained(config, workdir), splits, evaluator)
+  hosts.wait("evaluated")
+  return result
 
 
 def trained(config, workdir):
@@ -78,8 +96,8 @@ def trained(config, workdir):
   """
   step = None if config.eval.step < 0 else config.eval.step
   run = model_loader.load(workdir, step)
-  before = _flat(json.loads(run.config.to_json()))
-  now = _flat(json.loads(config.to_json()))
+  before = resume.flat(json.loads(run.config.to_json()))
+  now = resume.flat(json.loads(config.to_json()))
   for key in sorted(before.keys() & now.keys()):
     if key.startswith("model.") or key == "data.image_size":
       if before[key] != now[key]:
@@ -97,150 +115,66 @@ def trained(config, workdir):
   return result.lock(), run
 
 
-def check_config(config, workdir, stages, step):
-  """Refuses to continue a run under another config.
-
-  What only matters later may change: evaluation, logging, and the stages that
-  have not begun.
+def train(
+  config,
+  workdir,
+  setup,
+  stages,
+  data,
+  evaluator,
+  checkpoints,
+  state,
+  pending=(),
+):
+  """The loop: from a state to the end of the last stage.
 
   Args:
-    config: the one given now.
-    workdir: folder of the run.
-    stages: of the config given now.
-    step: of the newest checkpoint.
-
-  Raises:
-    UserError: names the first key that differs.
-  """
-  path = workdir / "config.json"
-  if not step or not path.exists():
-    return
-  free = FREE + tuple(
-    f"stages.{stage.name}" for stage in stages if stage.start >= step
-  )
-  before = _flat(json.loads(path.read_text()))
-  now = _flat(json.loads(config.to_json()))
-  for key in sorted(before.keys() | now.keys()):
-    if any(f"{key}.".startswith(f"{prefix}.") for prefix in free):
-      continue
-    if before.get(key) != now.get(key):
-      raise UserError(
-        f"{workdir} was trained with config.{key}={before.get(key)!r}, not "
-        f"{now.get(key)!r}: use the same value, or another --workdir."
-      )
-
-
-def _flat(tree, prefix=""):
-  if not isinstance(tree, dict):
-    return {prefix[:-1]: tree}
-  result = {}
-  for key, value in tree.items():
-    result |= _flat(value, f"{prefix}{key}.")
-  return result
-
-
-def write_config(config, workdir):
-  """Writes config.json: whole, or not at all."""
-  if jax.process_index() == 0:
-    part = workdir / "config.part"
-    part.write_text(json.dumps(json.loads(config.to_json()), indent=1) + "\n")
-    os.replace(part, workdir / "config.json")
-
-
-def stage_of(stages, step):
-  """The stage that a checkpoint of `step` belongs to."""
-  return next(stage for stage in stages if step <= stage.end)
-
-
-def restore(config, model, stages, checkpoints, step):
-  """The state of a checkpoint; of the untrained network for step None."""
-  state = build.initial_state(config, model)
-  if step is None:
-    return build.enter(state, stages[0])
-  if step > stages[-1].end:
-    raise UserError(
-      f"the checkpoint of step {step} lies beyond the {stages[-1].end} steps "
-      "of this config: pass the config it was trained with."
-    )
-  abstract = build.enter(state, stage_of(stages, step))
-  return checkpoints.restore(abstract, step)
-
-
-class Interrupt:
-  """Turns SIGTERM and the first Ctrl-C into a flag that the loop reads."""
-
-  def __init__(self):
-    self.asked = False
-
-  def __enter__(self):
-    self._before = {
-      number: signal.signal(number, self._ask)
-      for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    return self
-
-  def __exit__(self, *args):
-    for number, handler in self._before.items():
-      signal.signal(number, handler)
-
-  def _ask(self, number, frame):
-    del frame
-    self.asked = True
-    signal.signal(number, self._before[number])
-
-
-def train(config, workdir, setup, stages, data, evaluator, checkpoints):
-  """The loop: from the newest checkpoint to the end of the last stage.
+    config, workdir: of the run.
+    setup, stages: of `build`.
+    data: training images.
+    evaluator: `evaluate.Evaluator`.
+    checkpoints: `Checkpoints`.
+    state: `TrainState` to go on from, host arrays.
+    pending: metrics of the steps before it that are in no line of the log.
 
   Returns:
     Whether the end was reached; False after an interruption, which saves.
   """
-  state = restore(config, setup.model, stages, checkpoints, checkpoints.latest)
   step, end = int(state.step), stages[-1].end
-  parameters = sum(x.size for x in jax.tree.leaves(state.params))
-  logger.info(
-    "%d parameters, %d training images, %d device(s), steps %d to %d: %s",
-    parameters,
-    len(data),
-    jax.device_count(),
-    step,
-    end,
-    ", ".join(f"{stage.name} {stage.steps}" for stage in stages),
-  )
+  introduce(config, state, stages, data)
   if step == end:
     return True
   state = parallel.replicate(state)
   frozen = parallel.replicate(build.frozen(config, setup.vgg))
-  logger.info(
-    "Perceptual distance on a frozen %s of width %g with %s weights.",
-    config.perceptual.arch,
-    config.perceptual.width,
-    config.perceptual.weights,
-  )
+  resume.note_weights(config, workdir, step)
   batches = data.batches(
     config.batch_size,
     seed=config.seed,
     start_step=step,
     shard=(jax.process_index(), jax.process_count()),
   )
-  recent = checkpoints.pending
-  with metrics.Writer(workdir, step) as writer, Interrupt() as interrupt:
+  recent = list(pending)
+  diagnose = diagnostics.Diagnostics(config, evaluator, data, stages)
+  with metrics.Writer(workdir, step) as writer, hosts.Interrupt() as interrupt:
     for stage in stages:
       if step >= stage.end:
         continue
       if step == stage.start:
         state = parallel.replicate(build.enter(state, stage))
-      p_step = parallel.pmap_step(
-        functools.partial(steps.train_step, setup, stage)
-      )
-      clock = Clock(config.batch_size, end)
+      p_step, clock = None, Clock(config.batch_size, end)
       while step < stage.end:
         batch = parallel.shard({"image": next(batches)["image"]})
+        if p_step is None:
+          p_step = parallel.pmap_step(
+            functools.partial(steps.train_step, setup, stage)
+          )
+          hosts.compile_together(p_step, state, frozen, batch)
         state, values = p_step(state, frozen, batch)
         step += 1
         recent.append(values)
+        jax.block_until_ready(recent[-1 - AHEAD : -AHEAD])
         # Read once: a signal may come at any time.
-        asked = interrupt.asked
+        asked = interrupt.asked(step)
         saving = step % config.checkpoint_every == 0 or step == stage.end
         first = step == stage.start + 1
         writing = saving or first or step % config.log_every == 0
@@ -252,23 +186,41 @@ def train(config, workdir, setup, stages, data, evaluator, checkpoints):
           record |= clock.read(step)
           if saving:
             error = evaluator.held_out_error(_variables(state))
+            record |= diagnose(_variables(state))
           if error is not None:
             record["held_out_error"] = error
           # Before the checkpoint: a kill in between then loses no line.
           writer.write(step, stage.name, record)
           recent = []
         if saving or asked:
-          pending = metrics.as_floats(recent)
-          # Only checkpoints of the last stage compete for the best: before
-          # it, the flow head may have learned nothing yet.
-          competing = error if stage is stages[-1] else None
-          checkpoints.save(state, error=competing, pending=pending)
+          checkpoints.save(
+            state,
+            # Only checkpoints of the last stage compete for the best: before
+            # it, the flow head may have learned nothing yet.
+            error=error if stage is stages[-1] else None,
+            pending=metrics.as_floats(recent),
+            n_train=len(data),
+          )
         if writing:
           clock.log(step, stage, record)
         if asked:
           logger.info("Interrupted; saved step %d. Run again to go on.", step)
           return False
   return True
+
+
+def introduce(config, state, stages, data):
+  """Logs what is about to be trained, and on what."""
+  logger.info(
+    "%d parameters, %d training examples, %d device(s), steps %d to %d: %s",
+    sum(x.size for x in jax.tree.leaves(state.params)),
+    len(data),
+    jax.device_count(),
+    state.step,
+    stages[-1].end,
+    ", ".join(f"{stage.name} {stage.steps}" for stage in stages),
+  )
+  logger.info("%s", build.describe_weights(config))
 
 
 def _average(step, recent, stage, checkpoints):
@@ -329,6 +281,17 @@ def _duration(seconds):
   return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
+def untrained(workdir, config, run):
+  """The variables that a run began with; the arguments are those of `report`.
+
+  With ported weights they are those of the first checkpoint, else a matter of
+  the seed.
+  """
+  if config.weights.resnet50:
+    return model_loader.load(workdir, 0).variables
+  return _variables(build.initial_state(config, run.model))
+
+
 def report(workdir, config, run, splits=None, evaluator=None):
   """Evaluates a checkpoint: eval/DATASET.json, figures, the final table.
 
@@ -343,8 +306,7 @@ def report(workdir, config, run, splits=None, evaluator=None):
   variables = parallel.replicate(run.variables)
   result = None
   if evaluator.annotated:
-    start = build.initial_state(config, run.model)
-    start = parallel.replicate(_variables(start))
+    start = parallel.replicate(untrained(workdir, config, run))
     result = evaluate.evaluate(
       config, evaluator, variables, start, run.step, workdir
     )

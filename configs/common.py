@@ -14,6 +14,7 @@ All four see the same number of images after the same stage `pairs`.
 import ml_collections
 
 ConfigDict = ml_collections.ConfigDict
+STAGES = ("pairs", "flow", "cycle")
 
 
 def parse(argument, *, variants=(), **defaults):
@@ -52,7 +53,7 @@ def parse(argument, *, variants=(), **defaults):
 
 def terms(**given):
   """Weights of all terms; those not given are 0 and not computed."""
-  names = ("pairs", "cycle", "inv", "equiv", "flow")
+  names = ("pairs", "warp", "apart", "cycle", "inv", "equiv", "flow")
   return ConfigDict({name: float(given.get(name, 0)) for name in names})
 
 
@@ -88,6 +89,26 @@ def stages(*, cycle, flow):
   )
 
 
+def select(config, digits):
+  """Leaves out stages, whose lengths become 0.
+
+  Args:
+    config: of `base`.
+    digits: int such as 123 or 3: 1 stands for pairs, 2 for flow, 3 for cycle.
+
+  Raises:
+    ValueError: there is another digit.
+  """
+  if not set(str(digits)) <= set("123"):
+    raise ValueError(
+      f"config argument 'stages={digits}' is not one of stages=N, N of the "
+      "digits 1 (pairs), 2 (flow) and 3 (cycle)"
+    )
+  for digit, name in zip("123", STAGES, strict=True):
+    if digit not in str(digits):
+      config.stages[name].update({"steps": 0, "epochs": 0.0})
+
+
 def warp(rotation=0.0, scale=0.0, shift=0.0, warp_all=0.0, warp_half=0.0):
   """A table of `augment.sample_warp`: standard deviations."""
   return ConfigDict(
@@ -114,8 +135,17 @@ def base(*, k, cycle, flow):
   config = ConfigDict()
   config.seed = 0
   config.batch_size = 200  # Images; 100 symmetric pairs.
+  # Parts of a device's batch, one after another: for a batch that does not
+  # fit. Batch norms then see one part at a time.
+  config.accumulate = 1
+  config.remat = False  # Compute activations again instead of keeping them.
   config.log_every = 100
   config.checkpoint_every = 1000
+  # Go on in a workdir although the config or the data are not the same.
+  config.accept_changes = False
+  # Start from the networks of another run, instead of untrained ones: its
+  # workdir, and a step; 0 is the best checkpoint, as evaluated.
+  config.init = ConfigDict({"workdir": "", "step": 0})
 
   config.data = ConfigDict(
     {
@@ -131,6 +161,7 @@ def base(*, k, cycle, flow):
       "n_test": 0,
       # All that is read from files (see docs/data.md).
       "root": "",
+      "tfds_dir": "",  # Instead of root: what TFDS has prepared.
       "cache": True,  # Keep the decoded pictures in memory.
       "example": 0,  # Without a root: use so many example pictures.
       # What is loaded of a file: "square", its central square; "imm", all of
@@ -163,7 +194,8 @@ def base(*, k, cycle, flow):
         "bottleneck": True,
         "stem": "imagenet",
         "output_stride": 8,  # 16 x 16 maps at 128 px.
-        "norm": "batch",
+        # "auto": "frozen" (fixed statistics) with ported weights, else "batch".
+        "norm": "auto",
       },
       "appearance": {
         "features": 256,
@@ -194,13 +226,16 @@ def base(*, k, cycle, flow):
     }
   )
 
+  # Folders that `python -m c3_jax.port_weights` made; "": none, then the
+  # backbone starts from scratch and the perceptual network is random.
+  config.weights = ConfigDict({"resnet50": "", "vgg": ""})
+
   config.perceptual = ConfigDict(
     {
       "arch": "vgg16",
       "taps": ("input", "conv1_2", "conv2_2", "conv3_2", "conv4_2", "conv5_2"),
       "width": 1.0,
-      "weights": "random",  # A frozen He-initialised VGG of this seed.
-      "seed": 0,
+      "seed": 0,  # Of the frozen He-initialised VGG without ported weights.
       "decay": 0.99,  # Of the running mean that divides each tap.
     }
   )
@@ -211,6 +246,7 @@ def base(*, k, cycle, flow):
       "hard_flow": True,  # T by argmax; False: by expectation.
       "flow_temperature": 0.02,  # Of that expectation; C^ lies in [0, 1].
       "natural_positives": False,  # Of the weak flow loss.
+      "apart": 0.15,  # Reach of L_apart in coordinates; a face spans about 1.
     }
   )
 
@@ -253,6 +289,14 @@ def base(*, k, cycle, flow):
       # Also measure under seeded random similarity transforms of the pictures:
       # uniform in +-rotation degrees, +-scale, +-shift (of the image side).
       "perturb": False,
+      # Landmarks that say nothing, in the first `images` training pictures;
+      # lengths in sides of the picture.
+      "diagnostics": {
+        "images": 500,
+        "merged": 0.02,  # Two landmarks nearer than this, on average.
+        "still": 0.01,  # A landmark whose deviation is less than this,
+        "border": 0.04,  # or that is so near the border in most pictures.
+      },
       "perturbation": {
         "seed": 0,
         "rotation": 20.0,
@@ -268,8 +312,10 @@ def small(config, *, image_size, load_size):
   """Turns the paper's configuration into one that learns on two CPU cores.
 
   What mattered, in this order: an appearance map averaged over space, so that
-  only the landmarks can say where things are; standardised logits with a low
-  gain; wide gaussians; small batches, many steps.
+  only the landmarks can say where things are; L_warp, which a landmark that
+  tells a colour cannot satisfy, with L_apart to keep the landmarks off one
+  spot; other colours for E_p than for the decoder; standardised logits with a
+  low gain; wide gaussians; small batches, many steps.
   """
   config.data.image_size, config.data.load_size = image_size, load_size
   config.batch_size = 16
@@ -284,7 +330,7 @@ def small(config, *, image_size, load_size):
     }
   )
   config.model.appearance.update(
-    {"features": 32, "pool": True, "init_std": 0.0}
+    {"features": 32, "pool": True, "norm": "batch", "init_std": 0.0}
   )
   config.model.pose.update(
     {"features": 32, "gain": 2.0, "sigma": 1.5, "init_std": 0.0}
@@ -293,6 +339,8 @@ def small(config, *, image_size, load_size):
     {"channels": 64, "min_channels": 16, "init_std": 0.0}
   )
   config.model.flow.update({"channels": (8, 1), "kernel": 3})
+  # The outermost cell of an 8 x 8 map.
+  config.eval.diagnostics.border = 0.065
   # conv4_2 and conv5_2 would see maps of 4 and 2 cells.
   config.perceptual.update(
     {
@@ -302,9 +350,13 @@ def small(config, *, image_size, load_size):
   )
   # A spline on 100 control points costs more than the small network.
   config.augment.control_points = 4
+  config.augment.recolour = 0.4
+  config.augment.source.rotation = 15.0
   config.optimizer.weight_decay = 0.0
-  for name in ("pairs", "flow", "cycle"):
+  for name in STAGES:
     config.stages[name].learning_rate = 2e-3
+  for name in ("pairs", "cycle"):
+    config.stages[name].weights.update({"warp": 1.0, "apart": 0.5})
   return config
 
 
@@ -313,6 +365,6 @@ def quick(config):
   config.data.update({"image_size": 16, "load_size": 20})
   config.batch_size, config.eval.batch_size = 8, 20
   config.log_every, config.checkpoint_every = 2, 4
-  for stage in ("pairs", "flow", "cycle"):
-    config.stages[stage].update({"steps": 10, "epochs": 0.0})
+  for name in STAGES:
+    config.stages[name].update({"steps": 10, "epochs": 0.0})
   return config

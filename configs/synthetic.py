@@ -20,7 +20,7 @@ def get_config(argument=""):
   config.data.update({"n_train": 8192, "n_fit": 1500, "n_test": 500})
   config.log_every = 100
   config.checkpoint_every = 500
-  config.stages.pairs.update({"steps": 3000, "drops": (0.8,)})
+  config.stages.pairs.update({"steps": 2500, "drops": (0.8,)})
   config.stages.flow.steps = 200
   config.stages.cycle.update(
     {"steps": 1000, "learning_rate": 1e-3, "drops": (0.7,)}

@@ -11,8 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = pathlib.Path(__file__).parents[1]
+
+# Where the programs that tests start keep what they compiled.
+os.environ["XDG_CACHE_HOME"] = str(ROOT / ".cache")
 
 # Before the first use of JAX, which fixes the number of devices.
 jax.config.update("jax_num_cpu_devices", 4)
@@ -31,25 +35,57 @@ def torchvision_models():
   Returns:
     `torchvision.models`, whose constructors are called with `weights=None`.
   """
-  import torch
+  # Here, for the tests that do without PyTorch.
+  from tests import oracles
 
-  try:
-    import torchvision
-  except RuntimeError as error:
-    # torchvision's wheels hold CUDA operators, which a CPU build of torch can
-    # not load; then the import stops where it describes two of them, that no
-    # classification network uses. Declaring them is enough.
-    if "torchvision::nms" not in str(error):
-      raise
-    boxes = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-    library = torch.library.Library("torchvision", "DEF")
-    library.define("nms" + boxes)
-    library.define("qnms" + boxes)
-    import torchvision
-
-    # The declarations last as long as this object.
-    torchvision.declared_operators = library
+  torchvision = oracles.import_torchvision()
   return torchvision.models
+
+
+@pytest.fixture(scope="session")
+def public_data():
+  """The folder of real lists and pictures beside the project; or skips."""
+  place = ROOT.parent / "shared" / "data"
+  place = pathlib.Path(os.environ.get("C3_JAX_PUBLIC_DATA", place))
+  if not place.is_dir():
+    pytest.skip(f"{place} is not there; set C3_JAX_PUBLIC_DATA")
+  return place
+
+
+@pytest.fixture
+def dots(monkeypatch):
+  """Example data shows a white dot in place of a face, and is drawn at once.
+
+  All five annotated points lie on the dot, at whole pixels.
+
+  Returns:
+    Function that finds the dots of uint8 [n, S, S, 3]: float [n, 2] (x, y), in
+    [-1, 1] of the picture.
+  """
+  from c3_jax.data import example
+
+  def draw(split, n, seed, size=(64, 64)):
+    seed = [len(split), *np.atleast_1d(seed), *size]
+    rng = np.random.default_rng(seed)
+    x, y = np.meshgrid(*(np.arange(side) for side in size))
+    middle, short = np.array(size) / 2, min(size)
+    for _ in range(n):
+      dot = np.rint(middle + rng.uniform(-0.2, 0.2, 2) * short)
+      square = (x - dot[0]) ** 2 + (y - dot[1]) ** 2
+      blob = 255 * np.exp(-square / 2 / (short / 20) ** 2)
+      picture = Image.fromarray(blob.astype(np.uint8)).convert("RGB")
+      yield picture, np.tile(dot, (5, 1))
+
+  def find(images):
+    size = images.shape[1]
+    x, y = np.meshgrid(*(np.arange(size),) * 2)
+    weight = np.where(images[..., 0] > 25, images[..., 0], 0.0)
+    total = weight.sum((1, 2))
+    pixels = [(weight * axis).sum((1, 2)) / total for axis in (x, y)]
+    return (2 * np.stack(pixels, -1) + 1) / size - 1
+
+  monkeypatch.setattr(example, "_faces", draw)
+  return find
 
 
 @pytest.fixture(scope="session")

@@ -58,10 +58,10 @@ def ramp(size=LOADED):
 
 
 def pairs(images, target, source, margin=0.15, order=slice(None)):
-  """`warped_pairs` of four pictures; the same four keys at each call."""
+  """Both views and the mask of four pictures; the same keys at each call."""
   keys = jax.random.split(KEY, 4)[order]
   views = jitted_pairs(keys, images, NONE | target, NONE | source, margin)
-  return [np.asarray(view) for view in views]
+  return [np.asarray(view) for view in views[:3]]
 
 
 def fit_affine(view):
@@ -204,6 +204,20 @@ def test_source_is_the_warped_target_on_a_smooth_picture():
       np.stack(read, -1)[inside], sources[i][inside], atol=0.02
     )
     assert np.abs(targets[i] - sources[i])[inside].max() > 0.05
+
+
+def test_source_warp_says_which_point_of_the_target_the_source_shows():
+  """A ramp seen by the identity target shows where the source warp goes."""
+  table = AFFINE | {"warp_half": 0.02}
+  keys = jax.random.split(KEY, 4)
+  *_, warps = jitted_pairs(keys, ramp(), NONE, NONE | table, 0.15)
+  _, shown, _ = pairs(ramp(), {}, table)
+  grid = landmarks.grid(SIZE, SIZE)
+  told = np.asarray(jax.vmap(lambda warp: warp(grid))(warps))
+  inside = np.abs(told) < LOADED / SIZE - 1.5 / SIZE
+  assert inside.mean() > 0.8
+  np.testing.assert_allclose(told[inside], shown[inside], atol=1e-5)
+  assert np.abs(told - grid).max() > 0.1
 
 
 def test_mask_follows_the_border_of_the_picture_through_the_target_warp():

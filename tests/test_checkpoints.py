@@ -1,12 +1,15 @@
 """Tests of the checkpoints on a tiny state; Orbax is not tested again."""
 
+import pathlib
+import shutil
+
 import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from c3_jax.checkpoints import Checkpoints
+from c3_jax.checkpoints import Checkpoints, Damaged
 from c3_jax.errors import UserError
 
 
@@ -48,7 +51,7 @@ def test_empty_folder_has_no_checkpoint(tmp_path):
   with Checkpoints(tmp_path) as checkpoints:
     assert checkpoints.latest is None
     assert checkpoints.best is None
-    assert checkpoints.pending == []
+    assert checkpoints.steps == []
 
 
 def test_newest_two_and_the_best_are_kept(filled):
@@ -119,16 +122,110 @@ def test_a_step_that_is_not_there_is_refused(filled):
         checkpoints.restore(state(0), step)
 
 
-def test_pending_metrics_belong_to_the_newest(tmp_path):
-  """What had not been written comes back exactly; the next save clears it."""
+def test_notes_belong_to_their_checkpoint(tmp_path):
+  """What is noted beside a state comes back exactly, for each step."""
   rows = [{"loss": 0.1 + 0.2, "pairs": 1e-30}, {"loss": 3.0, "pairs": 2.5}]
   with Checkpoints(tmp_path) as checkpoints:
-    checkpoints.save(state(1), error=4.0)
+    checkpoints.save(state(1), error=4.0, n_train=17)
     checkpoints.save(state(2), pending=rows)
   with Checkpoints(tmp_path) as checkpoints:
-    assert checkpoints.pending == rows
-    checkpoints.save(state(3), error=5.0)
-    assert checkpoints.pending == []
+    first, second = checkpoints.notes(1), checkpoints.notes(2)
+    assert (first["error"], first["n_train"], first["pending"]) == (4.0, 17, [])
+    assert (second["error"], second["n_train"]) == (None, None)
+    assert second["pending"] == rows
+
+
+def test_step_0_stays(tmp_path):
+  """The first checkpoint of a run that started from other networks is kept."""
+  with Checkpoints(tmp_path) as checkpoints:
+    for step in range(4):
+      checkpoints.save(state(step))
+  assert kept(tmp_path) == [0, 2, 3]
+
+
+def test_a_part_can_be_read_alone(filled):
+  """Without its optimiser, say; but not what the checkpoint does not hold."""
+  template = {"params": state(0).params}
+  with Checkpoints(filled) as checkpoints:
+    found = checkpoints.restore(template, 7, partial=True)
+    jax.tree.map(
+      np.testing.assert_array_equal, found, {"params": state(7).params}
+    )
+    with pytest.raises(UserError, match="does not hold the model"):
+      checkpoints.restore(template, 7)
+    with pytest.raises(UserError, match="does not hold the model"):
+      checkpoints.restore({"weights": template["params"]}, 7, partial=True)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+  """A folder with checkpoints 1 and 2."""
+  workdir = tmp_path_factory.mktemp("pair")
+  with Checkpoints(workdir) as checkpoints:
+    checkpoints.save(state(1), error=4.0)
+    checkpoints.save(state(2), error=3.0)
+  return workdir
+
+
+def cut(path):
+  """Leaves half of a file."""
+  data = path.read_bytes()
+  path.write_bytes(data[: len(data) // 2])
+
+
+def flip(path):
+  """Changes one bit in the middle of a file."""
+  data = bytearray(path.read_bytes())
+  data[len(data) // 2] ^= 0x10
+  path.write_bytes(data)
+
+
+# Orbax leaves readers of broken files behind, which fail once more later.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("damage", [cut, flip, pathlib.Path.unlink])
+def test_damage_is_noticed_and_the_one_before_is_used(pair, tmp_path, damage):
+  """No damaged file gives another state; damaged checkpoints can be moved."""
+  files = [
+    path.relative_to(pair)
+    for path in (pair / "checkpoints" / "2").rglob("*")
+    if path.is_file() and path.stat().st_size
+  ]
+  noticed = 0
+  for i, file in enumerate(files):
+    workdir = shutil.copytree(pair, tmp_path / str(i))
+    damage(workdir / file)
+    with Checkpoints(workdir, repair=True) as checkpoints:
+      if checkpoints.latest == 2:
+        try:
+          found = checkpoints.restore(state(0), 2)
+        except Damaged as error:
+          assert f"{workdir}/checkpoints/2 is damaged" in str(error)
+          checkpoints.set_aside(2)
+        else:
+          jax.tree.map(np.testing.assert_array_equal, found, state(2))
+          continue
+      noticed += 1
+      assert (checkpoints.latest, checkpoints.best) == (1, 1), file
+      found = checkpoints.restore(state(0), 1)
+      jax.tree.map(np.testing.assert_array_equal, found, state(1))
+      if noticed == 1:  # The way is free for the step to be saved again.
+        checkpoints.save(state(2), error=5.0)
+        assert checkpoints.latest == 2
+    assert [p.name for p in (workdir / "damaged").iterdir()] == ["0_step2"]
+  assert noticed >= 3
+
+
+def test_opening_to_read_moves_nothing(pair, tmp_path):
+  """Who only reads gets an error, and the files stay where they are."""
+  workdir = shutil.copytree(pair, tmp_path / "copy")
+  (notes,) = (workdir / "checkpoints" / "2").glob("_CHECKPOINT_METADATA")
+  cut(notes)
+  with Checkpoints(workdir) as checkpoints:
+    assert (checkpoints.latest, checkpoints.best) == (2, 1)
+    with pytest.raises(Damaged, match="checkpoints/2 is damaged"):
+      checkpoints.restore(state(0), 2)
+    assert checkpoints.restore(state(0), 1).step == 1
+  assert kept(workdir) == [1, 2]
 
 
 def test_half_written_checkpoint_does_not_count(filled, tmp_path):
@@ -138,8 +235,12 @@ def test_half_written_checkpoint_does_not_count(filled, tmp_path):
     checkpoints.save(state(2), error=5.0)
   whole = tmp_path / "checkpoints" / "2"
   # As Orbax names what it has not finished.
-  whole.rename(whole.with_name("2.orbax-checkpoint-tmp"))
+  part = whole.rename(whole.with_name("2.orbax-checkpoint-tmp"))
   with Checkpoints(tmp_path) as checkpoints:
+    assert (checkpoints.latest, checkpoints.best) == (1, 1)
+  assert part.exists()
+  with Checkpoints(tmp_path, repair=True) as checkpoints:
+    assert not part.exists()
     assert (checkpoints.latest, checkpoints.best) == (1, 1)
     checkpoints.save(state(2), error=3.0)
     assert checkpoints.best == 2

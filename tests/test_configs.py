@@ -9,7 +9,7 @@ import pytest
 
 from c3_jax import build
 from c3_jax.errors import UserError
-from configs import common, folder, synthetic
+from configs import celeba, common, folder, lsun, pf_pascal, synthetic
 
 VARIANTS = [
   (synthetic, ""),
@@ -17,7 +17,24 @@ VARIANTS = [
   (folder, ""),
   (folder, "cpu"),
   (folder, "test"),
+  (celeba, ""),
+  (celeba, "k=30,stages=12"),
+  (celeba, "aflw"),
+  (celeba, "test"),
+  (celeba, "aflw,test"),
+  (lsun, "car"),
+  (lsun, "bedroom,test"),
+  (pf_pascal, ""),
+  (pf_pascal, "landmarks"),
+  (pf_pascal, "kernel4d"),
+  (pf_pascal, "landmarks,test"),
 ]
+# Where not all three stages run.
+STAGES = {
+  "k=30,stages=12": ["pairs", "flow"],
+  "aflw": ["cycle"],
+  "aflw,test": ["cycle"],
+}
 IDS = [f"{module.__name__}:{name}" for module, name in VARIANTS]
 CELLS = list(itertools.product((0, 1), (0, 1)))
 
@@ -51,21 +68,28 @@ def test_every_configuration_has_every_key(module, name):
 
 @pytest.mark.parametrize(("module", "name"), VARIANTS, ids=IDS)
 def test_networks_and_stages_of_every_configuration(module, name):
-  """Shapes fit, and the stages are pairs, flow and cycle, laid end to end."""
+  """Shapes fit, and the stages have their order and are laid end to end."""
   config = module.get_config(name)
   build.validate(config)
   stages = build.stages(config, 5000)
   build.check_shapes(config, build.setup(config), stages)
-  assert [stage.name for stage in stages] == ["pairs", "flow", "cycle"]
+  expected = STAGES.get(name, ["pairs", "flow", "cycle"])
+  if module is pf_pascal and "landmarks" not in name:
+    expected = ["flow", "cycle"]
+  assert [stage.name for stage in stages] == expected
   assert stages[0].start == 0
   for before, after in itertools.pairwise(stages):
     assert before.steps > 0
     assert after.start == before.end
-  assert set(stages[0].train) & set(stages[1].train) == set()
-  assert stages[0].train == stages[2].train
+  for stage in stages:
+    # What is frozen: the flow but in its own stage, or all but the flow.
+    if stage.name == "flow":
+      assert stage.train == ("flow",)
+    elif module is not pf_pascal:
+      assert stage.train == ("backbone", "appearance", "pose", "decoder")
 
 
-@pytest.mark.parametrize("module", [synthetic, folder])
+@pytest.mark.parametrize("module", [synthetic, folder, celeba, lsun])
 def test_a_test_run_has_several_checkpoints_a_stage(module):
   """`:test` is short, and yet saves in the middle of each stage."""
   config = module.get_config("test")
@@ -74,18 +98,78 @@ def test_a_test_run_has_several_checkpoints_a_stage(module):
   assert config.checkpoint_every % config.log_every == 0
 
 
-def test_schedule_of_the_paper():
+@pytest.mark.parametrize("module", [celeba, folder])
+def test_schedule_of_the_paper(module):
   """20, 5 and 200 epochs at 5e-4, divided by ten at epochs 100 and 150."""
-  n = 5001
-  pairs, flow, cycle = build.stages(folder.get_config(), n)
+  n = 161_962
+  config = module.get_config()
+  pairs, flow, cycle = build.stages(config, n)
   lengths = [math.ceil(epochs * n / 200) for epochs in (20, 5, 200)]
   assert [stage.steps for stage in (pairs, flow, cycle)] == lengths
-  for epoch, rate in ((0, 5e-4), (99, 5e-4), (101, 5e-5), (151, 5e-6)):
-    assert cycle.rate(round(epoch * n / 200)) == pytest.approx(rate)
+  for epoch, rate in (
+    (0, 5e-4),
+    (99, 5e-4),
+    (100, 5e-5),
+    (149, 5e-5),
+    (150, 5e-6),
+    (199, 5e-6),
+  ):
+    first_step = math.ceil(epoch * n / 200)
+    assert cycle.rate(first_step) == pytest.approx(rate), epoch
+  # The last step before a drop.
+  assert cycle.rate(100 * n // 200 - 1) == pytest.approx(5e-4)
+  assert cycle.rate(150 * n // 200 - 1) == pytest.approx(5e-5)
   assert pairs.rate(pairs.steps - 1) == pytest.approx(5e-4)
+  assert (config.batch_size, config.optimizer.weight_decay) == (200, 1e-4)
+  for part in ("appearance", "pose", "decoder"):
+    assert config.model[part].init_std == 0.01
 
 
-@pytest.mark.parametrize("module", [synthetic, folder])
+def test_recipe_of_alignment():
+  """5 epochs at 5e-4 on fixed features, 5 more at 1e-5 with all that moves."""
+  flow, last = build.stages(pf_pascal.get_config(), 2 * 2940)
+  assert flow.steps == last.steps == math.ceil(5 * 2940 / 16)
+  assert flow.rate(0) == pytest.approx(5e-4)
+  assert last.rate(0) == pytest.approx(1e-5)
+  assert (flow.train, last.train) == (("flow",), ("backbone", "flow"))
+  only_flow = {"pairs": 0, "cycle": 0, "inv": 0, "equiv": 0, "flow": 1}
+  assert flow.weights == last.weights == only_flow
+  config = pf_pascal.get_config("landmarks")
+  pairs, flow, last = build.stages(config, 2 * 2940)
+  # The features stay as they are before the last five epochs.
+  assert set(pairs.train) == {"appearance", "pose", "decoder"}
+  assert set(last.train) == {*pairs.train, "backbone", "flow"}
+  assert last.weights == {"pairs": 0} | dict.fromkeys(
+    ("cycle", "inv", "equiv", "flow"), 1
+  )
+  assert not config.objective.hard_flow
+  assert not pf_pascal.get_config("kernel4d").model.flow.separable
+
+
+def test_lsun_has_the_steps_of_faces():
+  """Stages of LSUN are as long as CelebA's, whatever the number of pictures."""
+  faces = build.stages(celeba.get_config(), 161_962)
+  for n in (1000, 5_000_000):
+    cars = build.stages(lsun.get_config("car"), n)
+    assert [s.steps for s in cars] == [s.steps for s in faces]
+    for step in (0, 80_980, 80_981, 121_471, 121_472, 161_961):
+      assert cars[2].rate(step) == faces[2].rate(step)
+  assert lsun.get_config("bedroom").data.category == "bedroom"
+
+
+def test_stages_are_chosen_by_their_digits():
+  """`stages=N` leaves out those whose digit is missing; 4 is no stage."""
+  names = lambda argument: [  # noqa: E731
+    s.name for s in build.stages(celeba.get_config(argument), 1000)
+  ]
+  assert names("stages=1") == ["pairs"]
+  assert names("stages=13") == ["pairs", "cycle"]
+  assert names("stages=3,cycle=0") == ["cycle"]
+  with pytest.raises(ValueError, match="stages=14"):
+    celeba.get_config("stages=14")
+
+
+@pytest.mark.parametrize("module", [synthetic, folder, celeba, lsun])
 @pytest.mark.parametrize("cell", CELLS)
 def test_cells_of_table_2_differ_in_the_last_stage_alone(module, cell):
   """A cell is a set of weights of the last stage, and nothing else."""
@@ -118,7 +202,7 @@ def test_arguments_are_read_in_any_order():
 @pytest.mark.parametrize(
   "argument", ["tset", "k", "k=", "k=x", "k=-1", "k=1.5", "test=1", "cycle=2"]
 )
-@pytest.mark.parametrize("module", [synthetic, folder])
+@pytest.mark.parametrize("module", [synthetic, folder, celeba, lsun, pf_pascal])
 def test_wrong_arguments_are_named(module, argument):
   """The message names what is wrong and lists what there is."""
   with pytest.raises(ValueError, match="is not one of .*k=N") as error:
@@ -138,6 +222,8 @@ def test_wrong_arguments_are_named(module, argument):
     ),
     ({"data.load_size": 15}, "config.data.load_size=15"),
     ({"data.load_size": 19}, "config.data.load_size=19"),
+    ({"accumulate": 3}, "config.batch_size=8"),
+    ({"accumulate": 0}, "config.accumulate=0"),
     ({"log_every": 0}, "config.log_every=0"),
     ({"checkpoint_every": 0}, "config.checkpoint_every=0"),
     ({"eval.batch_size": 0}, "config.eval.batch_size=0"),
@@ -155,7 +241,6 @@ def test_wrong_arguments_are_named(module, argument):
     ({"stages.pairs.train": ("backbones",)}, "backbones"),
     ({"perceptual.arch": "vgg17"}, "vgg17"),
     ({"perceptual.taps": ("input", "conv9_9")}, "conv9_9"),
-    ({"perceptual.weights": "imagenet"}, "config.perceptual.weights"),
     ({"model.backbone.stem": "large"}, "large"),
     ({"model.decoder.norm": "layer"}, "layer"),
   ],

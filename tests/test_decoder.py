@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from c3_jax.models.decoder import Decoder
+from c3_jax.models.decoder import Decoder, upsample
 
 # Random numbers of this kind compile in a sixth of the time.
 KEY = jax.random.key(0, impl="rbg")
@@ -118,3 +118,25 @@ def test_untrained_decoder_draws_mid_grey():
   np.testing.assert_allclose(out, 0.5, atol=1e-3)
   kernel = variables["params"]["block0_conv0"]["kernel"]
   np.testing.assert_allclose(kernel.std(), 0.01, rtol=0.1)
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 3, 2), (1, 4, 5, 3)])
+def test_upsample_and_its_gradient_are_torchs(shape):
+  """Bilinear x2 and its own backward pass equal torch's interpolation."""
+  rng = np.random.default_rng(0)
+  x = rng.normal(size=shape).astype("f4")
+  ours, backward = jax.vjp(upsample, jnp.asarray(x))
+  theirs = torch.tensor(x.transpose(0, 3, 1, 2), requires_grad=True)
+  out = torch.nn.functional.interpolate(
+    theirs, scale_factor=2, mode="bilinear", align_corners=False
+  )
+  want = out.detach().numpy().transpose(0, 2, 3, 1)
+  np.testing.assert_allclose(ours, want, rtol=1e-5, atol=1e-6)
+  g = rng.normal(size=want.shape).astype("f4")
+  out.backward(torch.tensor(g.transpose(0, 3, 1, 2)))
+  np.testing.assert_allclose(
+    backward(jnp.asarray(g))[0],
+    theirs.grad.numpy().transpose(0, 2, 3, 1),
+    rtol=1e-5,
+    atol=1e-6,
+  )

@@ -82,6 +82,32 @@ def test_equivariance_moves_both_poses():
   assert all(np.abs(g).max() > 1e-4 for g in grads)
 
 
+def test_point_difference_agrees_with_loops():
+  """L_warp: squared distances, summed over landmarks, two views a pair."""
+  points, moved = normal(20, 3, 4, 2), normal(21, 3, 4, 2)
+  want = 0.0
+  for image, landmark in np.ndindex(3, 4):
+    (x, y), (u, v) = points[image, landmark], moved[image, landmark]
+    want += 2 * ((x - u) ** 2 + (y - v) ** 2) / 3
+  got = objectives.point_difference(jnp.array(points), jnp.array(moved))
+  np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
+def test_crowding_agrees_with_loops_and_counts_pairs_on_one_spot():
+  """L_apart: a gaussian of the distance of every two landmarks."""
+  points = 0.2 * normal(22, 3, 4, 2)
+  want = 0.0
+  for image, first, second in np.ndindex(3, 4, 4):
+    if first < second:
+      distance = math.dist(points[image, first], points[image, second])
+      want += math.exp(-(distance**2) / (2 * 0.3**2)) / 3
+  got = objectives.crowding(jnp.array(points), 0.3)
+  np.testing.assert_allclose(got, want, rtol=1e-5)
+  assert objectives.crowding(jnp.zeros((2, 4, 2)), 0.3) == 6
+  line = jnp.arange(4.0)[None, :, None] * jnp.ones(2)
+  assert objectives.crowding(line, 0.1) < 1e-6
+
+
 def test_tap_distances_agree_with_loops():
   """Each tap is the plain mean of its squared difference, in float32."""
   targets = {"a": normal(6, 2, 4, 4, 3), "b": normal(7, 2, 2, 2, 5)}

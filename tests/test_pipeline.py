@@ -310,3 +310,100 @@ def test_missing_tensorflow_is_one_line():
   )
   assert b"install it" in done.stdout
   assert done.stdout.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("how", ["zero", "text", "cut"])
+def test_a_file_that_breaks_is_replaced_in_training(
+  tmp_path, warnings_logged, how
+):
+  """The next good one stands in, in every batch, shard and restart; once."""
+  paths = _write(tmp_path, 8)
+  whole = pipeline.StreamingDataset(paths, load_size=16)
+  (good,) = whole.eval_batches(8)
+  for i in (2, 3):
+    _spoil(paths[i], how)
+  data = pipeline.StreamingDataset(paths, load_size=16)
+  expected = good["image"][[0, 1, 4, 4, 4, 5, 6, 7]]
+  straight = list(itertools.islice(data.batches(6, seed=4), 9))
+  shards = [data.batches(6, seed=4, start_step=5, shard=(i, 2)) for i in (0, 1)]
+  for step, batch in enumerate(straight):
+    np.testing.assert_array_equal(batch["image"], expected[batch["index"]])
+    if step >= 5:
+      parts = [next(shard)["image"] for shard in shards]
+      np.testing.assert_array_equal(np.concatenate(parts), batch["image"])
+  assert len(warnings_logged) == 2
+  assert all(any(str(paths[i]) in w for w in warnings_logged) for i in (2, 3))
+
+
+def test_too_many_files_that_break_stop_the_run(tmp_path, warnings_logged):
+  """More than 3, and more than 1 %, as for files that were broken before."""
+  paths = _write(tmp_path, 12)
+  for path in paths[3:7]:
+    _spoil(path, "zero")
+  data = pipeline.StreamingDataset(paths, load_size=8)
+  with pytest.raises(UserError, match="one of 4 broken of 12"):
+    for _ in itertools.islice(data.batches(4, seed=0), 3):
+      pass
+
+
+def test_evaluation_refuses_a_file_that_broke(tmp_path):
+  """No sample is left out or replaced there."""
+  paths = _write(tmp_path, 5)
+  data = pipeline.StreamingDataset(paths, load_size=8)
+  _spoil(paths[4], "zero")
+  with pytest.raises(UserError, match=f"{paths[4]} cannot be decoded"):
+    list(data.eval_batches(3))
+
+
+def test_a_reader_stands_in_for_files(tmp_path, warnings_logged):
+  """Encoded pictures from elsewhere: the same batches, broken ones left out."""
+  paths = _write(tmp_path, 7)
+  encoded = [path.read_bytes() for path in paths]
+  files = pipeline.scan(paths[:4] + paths[5:], image_size=8, load_size=8)
+  encoded[4] = b""
+  for cache in (True, False):
+    data = pipeline.scan(
+      [f"key {i}" for i in range(7)],
+      image_size=8,
+      load_size=8,
+      cache=cache,
+      reader=encoded.__getitem__,
+    )
+    (a,), (b,) = data.eval_batches(6), files.eval_batches(6)
+    np.testing.assert_array_equal(a["image"], b["image"])
+    assert data.names == [f"key {i}" for i in (0, 1, 2, 3, 5, 6)]
+  assert all("key 4" in line for line in warnings_logged)
+
+
+def test_jpegs_cut_off_in_their_header_leave_stderr_alone(tmp_path, capfd):
+  """libjpeg would write a line without a name, at any log level."""
+  _picture(40, 30).save(tmp_path / "whole.jpg", quality=90)
+  data = (tmp_path / "whole.jpg").read_bytes()
+  paths = []
+  for n in range(0, data.index(b"\xff\xda") + 2, 25):
+    paths.append(tmp_path / f"{n}.jpg")
+    paths[-1].write_bytes(data[:n])
+  assert len(paths) > 20
+  assert not list(pipeline.read(paths, load_size=8))
+  assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("crop", arrays.CROPS)
+def test_crops_are_pillows_boxes(tmp_path, crop):
+  """Any shape of file: PIL's BILINEAR of the box, stretched to a square."""
+  rng = np.random.default_rng(0)
+  sizes = [(40, 49), (61, 80), (33, 41)]
+  paths = []
+  for i, (width, height) in enumerate(sizes):
+    noise = rng.integers(0, 256, (height, width, 3), np.uint8)
+    paths.append(tmp_path / f"{i}.png")
+    Image.fromarray(noise).save(paths[-1])
+  (batch,) = pipeline.read(paths, load_size=36, crop=crop)
+  for path, (width, height), image in zip(paths, sizes, batch["image"]):
+    box = {
+      "square": (0, (height - width) / 2, width, (height + width) / 2),
+      "imm": (0, 0, width, height),
+      "dve": (0, 30 / 218 * height, width, 30 / 218 * height + width),
+    }[crop]
+    oracle = Image.open(path).resize((36, 36), Image.BILINEAR, box=box)
+    assert np.abs(np.asarray(oracle).astype(int) - image).max() <= 1

@@ -1,132 +1,146 @@
 """The backbone against torchvision's networks with random weights."""
 
 import math
-import re
 
+import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 
+from c3_jax import pretrained
 from c3_jax.models import resnet
+from tests import oracles
 
-IMAGES = np.random.default_rng(0).uniform(size=(1, 64, 64, 3)).astype("f4")
+RNG = np.random.default_rng(0)
+IMAGES = RNG.uniform(size=(1, 64, 64, 3)).astype("f4")
 SMALL = {"stage_sizes": (1, 1, 1, 1), "width": 8, "stem": "small"}
 
 
-def randomise(model):
-  """Gives batch norms statistics and weights that a test can see."""
-  for module in model.modules():
-    if isinstance(module, torch.nn.BatchNorm2d):
-      torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-      torch.nn.init.normal_(module.bias, std=0.2)
-      torch.nn.init.normal_(module.running_mean, std=0.2)
-      torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+def ported(model, module):
+  """torchvision's state as the variables of our `module`."""
+  state = oracles.numpy_state(model)
+  variables = pretrained.port(
+    state, module, pretrained.RESNET, origin="test", title="resnet"
+  )
+  return flax.traverse_util.unflatten_dict(variables, sep="/")
 
 
-def variables_of(model):
-  """torchvision's state under our names: {params, batch_stats}, flat paths."""
-  leaves = {
-    "weight": ("params", "scale"),
-    "bias": ("params", "bias"),
-    "running_mean": ("batch_stats", "mean"),
-    "running_var": ("batch_stats", "var"),
-  }
-  variables = {"params": {}, "batch_stats": {}}
-  for name, value in model.state_dict().items():
-    if name.startswith("fc.") or name.endswith("num_batches_tracked"):
-      continue
-    module, kind = name.rsplit(".", 1)
-    module = re.sub(r"^(layer\d)\.(\d+)\.", r"\1_\2/", module)
-    module = module.replace("downsample.0", "downsample_conv")
-    module = module.replace("downsample.1", "downsample_bn")
-    collection, leaf = leaves[kind]
-    if value.ndim == 4:
-      leaf, value = "kernel", value.permute(2, 3, 1, 0)
-    node = variables[collection]
-    for part in module.split("/"):
-      node = node.setdefault(part, {})
-    node[leaf] = value.numpy()
-  return variables
+def layers(module, variables, images):
+  """dict layer1 .. layer4 -> map of our ResNet; the last two it returns."""
+  last = [f"layer{i}_{n - 1}" for i, n in enumerate(module.stage_sizes, 1)]
+  keep = lambda module, method: module.name in last  # noqa: E731
 
+  @jax.jit
+  def run(variables, images):
+    return module.apply(
+      variables,
+      images,
+      capture_intermediates=keep,
+      mutable=["intermediates"],
+    )
 
-def torch_maps(model, images):
-  """Outputs of torchvision's layer3 and layer4: [b, h, w, c] each."""
-  mean = np.array([0.485, 0.456, 0.406], "f4")
-  std = np.array([0.229, 0.224, 0.225], "f4")
-  x = torch.tensor((images - mean) / std).permute(0, 3, 1, 2)
-  maps = []
-  for layer in (model.layer3, model.layer4):
-    layer.register_forward_hook(lambda module, args, out: maps.append(out))
-  with torch.no_grad():
-    model.eval()(x)
-  return [m.permute(0, 2, 3, 1).numpy() for m in maps]
+  (f3, f4), kept = run(variables, images)
+  kept = kept["intermediates"]
+  maps = {name.split("_")[0]: kept[name]["__call__"][0] for name in last}
+  np.testing.assert_array_equal(f3, maps["layer3"])
+  np.testing.assert_array_equal(f4, maps["layer4"])
+  return maps
 
 
 def assert_equal_maps(got, want):
-  """Largest error below 1e-4 of the largest activation."""
-  for g, w in zip(got, want, strict=True):
-    assert g.shape == w.shape
+  """Largest error below 1e-4 of the largest activation, in every map."""
+  assert got.keys() == want.keys()
+  for name, w in want.items():
+    assert got[name].shape == w.shape
     assert np.abs(w).max() > 0.1
-    np.testing.assert_allclose(g, w, rtol=0, atol=1e-4 * np.abs(w).max())
+    np.testing.assert_allclose(
+      got[name], w, rtol=0, atol=1e-4 * np.abs(w).max(), err_msg=name
+    )
 
 
 @pytest.fixture(scope="module")
-def resnet50(torchvision_models):
-  """Output stride -> torchvision's ResNet-50 of it, one set of weights."""
+def state50():
+  """State dict of a random ResNet-50, the same for every output stride."""
   torch.manual_seed(0)
-  state = None
-
-  def make(output_stride=32):
-    nonlocal state
-    model = torchvision_models.resnet50(
-      weights=None,
-      replace_stride_with_dilation=[
-        False,
-        output_stride < 16,
-        output_stride < 32,
-      ],
-    )
-    if state is None:
-      randomise(model)
-      state = model.state_dict()
-    model.load_state_dict(state)
-    return model
-
-  return make
+  return oracles.resnet50().state_dict()
 
 
-@pytest.mark.parametrize("output_stride", [32, 16, 8])
-def test_resnet50_equals_torchvision(resnet50, output_stride):
-  """layer3 and layer4 are torchvision's at every output stride."""
-  model = resnet50(output_stride)
+@pytest.mark.parametrize(
+  "output_stride, size",
+  # 400 px have odd maps; a strip shows that for less work. All combinations
+  # are in benchmarks/parity.py.
+  [(32, (128, 128)), (16, (128, 128)), (8, (128, 128)), (16, (400, 48))],
+)
+def test_resnet50_equals_torchvision(state50, output_stride, size):
+  """layer1 .. layer4 are torchvision's at every output stride."""
+  model = oracles.resnet50(output_stride, state50)
   ours = resnet.ResNet(output_stride=output_stride, norm="frozen")
-  got = jax.jit(ours.apply)(variables_of(model), IMAGES)
-  assert got[1].shape == (1, 64 // output_stride, 64 // output_stride, 2048)
-  assert_equal_maps(got, torch_maps(model, IMAGES))
+  images = RNG.uniform(size=(1, *size, 3)).astype("f4")
+  got = layers(ours, ported(model, ours), images)
+  cells = [math.ceil(side / output_stride) for side in size]
+  assert got["layer4"].shape == (1, *cells, 2048)
+  assert_equal_maps(got, oracles.resnet_layers(model, images))
 
 
-def test_resnet18_equals_torchvision(torchvision_models):
+def test_resnet18_equals_torchvision():
   """Basic blocks give torchvision's ResNet-18."""
   torch.manual_seed(1)
-  model = torchvision_models.resnet18(weights=None)
-  randomise(model)
+  model = oracles.torchvision_models().resnet18(weights=None).eval()
+  oracles.randomise(model)
   ours = resnet.ResNet(stage_sizes=(2, 2, 2, 2), bottleneck=False)
-  got = jax.jit(ours.apply)(variables_of(model), IMAGES)
-  assert_equal_maps(got, torch_maps(model, IMAGES))
+  got = layers(ours, ported(model, ours), IMAGES)
+  assert_equal_maps(got, oracles.resnet_layers(model, IMAGES))
+
+
+def block_variables(block):
+  """Ours of one torchvision block, in its own precision."""
+  leaves = {"running_mean": "mean", "running_var": "var", "bias": "bias"}
+  layers = {"downsample.0": "downsample_conv", "downsample.1": "downsample_bn"}
+  variables = {"params": {}, "batch_stats": {}}
+  for name, value in oracles.numpy_state(block).items():
+    layer, leaf = name.rsplit(".", 1)
+    layer = layers.get(layer, layer)
+    kind = "batch_stats" if leaf.startswith("running") else "params"
+    if value.ndim == 4:
+      leaf, value = "kernel", value.transpose(2, 3, 1, 0)
+    if leaf != "num_batches_tracked":
+      leaf = leaves.get(leaf, "scale" if leaf == "weight" else leaf)
+      variables[kind].setdefault(layer, {})[leaf] = jnp.asarray(value)
+  return variables
+
+
+@pytest.mark.parametrize("stride, dilation", [(2, 1), (1, 2)])
+def test_block_in_double_precision(stride, dilation):
+  """One bottleneck in float64 is torchvision's but for rounding."""
+  torch.manual_seed(2)
+  library = oracles.torchvision_models().resnet
+  downsample = torch.nn.Sequential(
+    torch.nn.Conv2d(16, 32, 1, stride, bias=False), torch.nn.BatchNorm2d(32)
+  )
+  block = library.Bottleneck(16, 8, stride, downsample, dilation=dilation)
+  block = oracles.randomise(block.double()).eval()
+  x = RNG.normal(size=(2, 13, 10, 16))
+  with torch.no_grad():
+    want = oracles.to_numpy(block(torch.tensor(x).permute(0, 3, 1, 2)))
+  with jax.enable_x64(True):
+    norm = resnet.make_norm("frozen", train=False, dtype=jnp.float64)
+    ours = resnet.Block(8, True, stride, dilation, norm, jnp.float64)
+    got = jax.jit(ours.apply)(block_variables(block), jnp.asarray(x))
+    assert got.dtype == jnp.float64
+  scale = np.abs(want).max()
+  np.testing.assert_allclose(got, want, rtol=0, atol=1e-10 * scale)
 
 
 @pytest.mark.parametrize(
   "name, sizes, bottleneck",
   [("resnet50", (3, 4, 6, 3), True), ("resnet18", (2, 2, 2, 2), False)],
 )
-def test_parameters_are_torchvisions(
-  torchvision_models, name, sizes, bottleneck
-):
+def test_parameters_are_torchvisions(name, sizes, bottleneck):
   """Names, shapes and number of variables are torchvision's without fc."""
   with torch.device("meta"):
-    model = getattr(torchvision_models, name)(weights=None)
+    model = getattr(oracles.torchvision_models(), name)(weights=None)
   count = sum(
     p.numel() for n, p in model.named_parameters() if not n.startswith("fc.")
   )
@@ -168,7 +182,8 @@ def test_dilated_maps_hold_the_strided_maps():
   want = jax.jit(strided.apply)(variables, IMAGES)
   got = jax.jit(dilated.apply)(variables, IMAGES)
   assert got[1].shape[1:3] == (16, 16) and want[1].shape[1:3] == (2, 2)
-  assert_equal_maps((got[0][:, ::4, ::4], got[1][:, ::8, ::8]), want)
+  held = {"layer3": got[0][:, ::4, ::4], "layer4": got[1][:, ::8, ::8]}
+  assert_equal_maps(held, dict(zip(held, want, strict=True)))
 
 
 @pytest.mark.parametrize(

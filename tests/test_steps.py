@@ -17,7 +17,7 @@ import optax
 import pytest
 from PIL import Image
 
-from c3_jax import build, objectives, optim, parallel, steps
+from c3_jax import augment, build, objectives, optim, parallel, steps
 from c3_jax.models import flow, resnet
 from c3_jax.models.c3 import Encoding
 from c3_jax.models.heads import Pose
@@ -315,6 +315,11 @@ def matrices(seed=0):
   }
 
 
+def points_of(maps):
+  """Landmarks [n, K, 2] of maps [n, 2, 2, K]: any function of them will do."""
+  return maps[:, 0].swapaxes(1, 2)
+
+
 def split(x):
   """(appearance, maps) of [n, inside]."""
   x = x.reshape(len(x), 2, 2, CHANNELS + K)
@@ -333,7 +338,7 @@ class LinearNetworks:
     if callable(method):
       model = types.SimpleNamespace(
         appearance=lambda f, train: split(f)[0],
-        pose=lambda f: Pose(None, split(f)[1], None),
+        pose=lambda f: Pose(points_of(split(f)[1]), split(f)[1], None),
       )
       return method(model, *args)
     return getattr(self, method)(*args)
@@ -471,25 +476,35 @@ def test_no_gradient_through_the_first_swap():
 
 
 def test_views_terms_are_the_equations(monkeypatch):
-  """L_pairs draws the target from the source's a; L_equiv is Eq. 4."""
+  """L_pairs draws the target from the source's a; L_equiv is Eq. 4.
+
+  L_warp compares the target's landmarks with the source's under the warp.
+  """
   rng = np.random.default_rng(2)
   target, source = rng.uniform(size=(2, 4, 4, 4, 3))
   mask = rng.uniform(size=(4, 4, 4, 1))
+  matrix = rng.normal(size=(4, 2, 3))
+  warps = augment.RandomWarp(matrix, np.zeros((4, 16, 2)))
   monkeypatch.setattr(
-    steps, "synthetic_views", lambda *_: (target, source, mask)
+    steps, "synthetic_views", lambda *_: (target, source, mask, warps)
   )
   params = matrices()
-  pairs, equiv = 0.0, 0.0
-  for view, other, weight in zip(target, source, mask, strict=True):
+  pairs, equiv, warp = 0.0, 0.0, 0.0
+  for i, (view, other, weight) in enumerate(
+    zip(target, source, mask, strict=True)
+  ):
     a_view, p_view = split((view.ravel() @ params["encode"][0])[None])
     a_other, p_other = split((other.ravel() @ params["encode"][0])[None])
     x = np.concatenate([a_other, p_view], -1).ravel()
     drawn = (x @ params["decode"][0]).reshape(4, 4, 3)
     pairs += 2 * np.mean(weight * (view - drawn) ** 2) / 4
     equiv += equivariance(p_view[0], p_other[0], a_view[0], a_other[0]) / 4
+    for x, y in zip(points_of(p_view)[0], points_of(p_other)[0], strict=True):
+      moved = matrix[i, :, :2] @ y + matrix[i, :, 2]
+      warp += 2 * np.sum((x - moved) ** 2) / 4
   terms = steps.views_terms(
     plain_setup(),
-    weights_of("pairs", "equiv"),
+    weights_of("pairs", "equiv", "warp"),
     LinearNetworks(params),
     lambda target, output, mask: jnp.mean(mask * (target - output) ** 2),
     target,
@@ -498,6 +513,7 @@ def test_views_terms_are_the_equations(monkeypatch):
   )
   np.testing.assert_allclose(terms["pairs"], pairs)
   np.testing.assert_allclose(terms["equiv"], equiv, rtol=1e-5)
+  np.testing.assert_allclose(terms["warp"], warp, rtol=1e-5)
 
 
 def match_score(c):
@@ -514,7 +530,7 @@ def test_flow_terms_are_the_equations(natural, monkeypatch):
   rng = np.random.default_rng(3)
   images, source = rng.uniform(size=(2, 8, 4, 4, 3))
   monkeypatch.setattr(
-    steps, "synthetic_views", lambda *_: (images, source, None)
+    steps, "synthetic_views", lambda *_: (images, source, None, None)
   )
   net = LinearNetworks(matrices())
   f, g = (

@@ -314,3 +314,14 @@ def test_mistakes_are_named(change, word):
   arguments = {"split": "train", "n": 1, "image_size": 24, "load_size": 24}
   with pytest.raises(UserError, match=word):
     synthetic.dataset(0, **{**arguments, **change})
+
+
+def test_poses_are_those_of_the_pictures():
+  """`poses` gives the poses of `dataset` without its pictures."""
+  data = synthetic.dataset(4, split="test", n=3, image_size=16, load_size=16)
+  poses = synthetic.poses(4, split="test", n=3)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6),
+    poses,
+    data["pose"],
+  )

@@ -1,78 +1,104 @@
 """VGG taps against torchvision's networks with random weights."""
 
+import flax.traverse_util
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 
+from c3_jax import objectives, pretrained
 from c3_jax.models import vgg
+from tests import oracles
 
-IMAGES = np.random.default_rng(0).uniform(size=(1, 32, 48, 3)).astype("f4")
-
-
-def torch_taps(features, images):
-  """Every map of torchvision's `features` after its ReLU, by our names.
-
-  Args:
-    features: `torch.nn.Sequential` of convolutions, ReLUs and pools.
-    images: [b, h, w, 3] in [0, 1].
-
-  Returns:
-    (params, maps): our parameters of the convolutions, and the maps.
-  """
-  mean = np.array([0.485, 0.456, 0.406], "f4")
-  std = np.array([0.229, 0.224, 0.225], "f4")
-  x = torch.tensor((images - mean) / std).permute(0, 3, 1, 2)
-  params, maps = {}, {"input": x}
-  block, count = 1, 0
-  for layer in features:
-    x = layer(x)
-    if isinstance(layer, torch.nn.Conv2d):
-      count += 1
-      name = f"conv{block}_{count}"
-      params[name] = {
-        "kernel": layer.weight.permute(2, 3, 1, 0).numpy(),
-        "bias": layer.bias.numpy(),
-      }
-    elif isinstance(layer, torch.nn.ReLU):
-      maps[name] = x
-    else:
-      block, count = block + 1, 0
-  return params, {k: v.permute(0, 2, 3, 1).numpy() for k, v in maps.items()}
+RNG = np.random.default_rng(0)
+IMAGES = RNG.uniform(size=(1, 32, 48, 3)).astype("f4")
 
 
-@pytest.mark.parametrize("arch, letter", [("vgg16", "D"), ("vgg19", "E")])
-def test_taps_equal_torchvision(torchvision_models, arch, letter):
+def ported(features, arch):
+  """torchvision's `features` as all of our VGG's parameters."""
+  state = oracles.numpy_state(features, "features.")
+  module, table = pretrained.NETWORKS[arch]
+  variables = pretrained.port(state, module, table, origin="test", title="vgg")
+  return flax.traverse_util.unflatten_dict(variables, sep="/")
+
+
+@pytest.mark.parametrize(
+  "arch, size",
+  # 400 px of PF-Pascal in one direction: a strip is less work.
+  [("vgg16", (128, 128)), ("vgg16", (400, 48)), ("vgg19", (128, 128))],
+)
+def test_taps_equal_torchvision(arch, size):
   """All six taps are torchvision's maps after the ReLU of convB_2."""
   torch.manual_seed(0)
-  library = torchvision_models.vgg
-  # The features alone: the classifier has most of the weights and no part.
-  features = library.make_layers(library.cfgs[letter]).requires_grad_(False)
-  for layer in features:
-    if isinstance(layer, torch.nn.Conv2d):
-      torch.nn.init.kaiming_normal_(layer.weight)
-      torch.nn.init.normal_(layer.bias, std=0.3)
-  with torch.no_grad():
-    params, want = torch_taps(features, IMAGES)
-
-  module = vgg.VGG(arch)
-  shapes = jax.eval_shape(module.init, jax.random.key(0), IMAGES)["params"]
-  last = next(reversed(shapes))
-  # Exactly the convolutions up to the last tap, in torchvision's order.
-  assert last == "conv5_2"
-  names = list(params)
-  assert list(shapes) == names[: names.index(last) + 1]
-  got = jax.jit(module.apply)(
-    {"params": {k: params[k] for k in shapes}}, IMAGES
-  )
+  features = oracles.vgg_features(arch)
+  images = RNG.uniform(size=(1, *size, 3)).astype("f4")
+  want = oracles.vgg_taps(features, oracles.to_torch(images))
+  got = jax.jit(vgg.VGG(arch).apply)(ported(features, arch), images)
   assert set(got) == set(vgg.TAPS)
   for block, tap in enumerate(vgg.TAPS[1:]):
     channels = (64, 128, 256, 512, 512)[block]
-    assert got[tap].shape == (1, 32 >> block, 48 >> block, channels)
+    assert got[tap].shape == (1, *(side >> block for side in size), channels)
     assert got[tap].min() == 0
   for tap in vgg.TAPS:
-    atol = 1e-4 * np.abs(want[tap]).max()
-    np.testing.assert_allclose(got[tap], want[tap], atol=atol)
+    w = oracles.to_numpy(want[tap])
+    atol = 1e-4 * np.abs(w).max()
+    np.testing.assert_allclose(got[tap], w, rtol=0, atol=atol, err_msg=tap)
+
+
+@pytest.mark.parametrize("arch", ["vgg16", "vgg19"])
+def test_parameters_are_torchvisions(arch):
+  """With the last layer as a tap all of `features` is there, no more."""
+  want = sum(p.numel() for p in oracles.vgg_features(arch).parameters())
+  module, _ = pretrained.NETWORKS[arch]
+  shapes = pretrained.shapes(module).values()
+  assert sum(np.prod(shape) for shape in shapes) == want
+
+
+def test_gradient_of_the_perceptual_distance_is_autograds():
+  """dP / d(image) is PyTorch's, with a mask and running means that weigh."""
+  torch.manual_seed(1)
+  features = oracles.vgg_features("vgg16")
+  rng = np.random.default_rng(1)
+  target, output = rng.uniform(size=(2, 1, 32, 48, 3)).astype("f4")
+  means = dict(zip(vgg.TAPS, np.geomspace(0.2, 7.0, 6), strict=True))
+  variables = ported(features, "vgg16")
+  module = vgg.VGG("vgg16")
+
+  def ours(output):
+    distances = objectives.tap_distances(
+      module.apply(variables, target), module.apply(variables, output)
+    )
+    running = {tap: jnp.float32(mean) for tap, mean in means.items()}
+    return objectives.perceptual(distances, running)
+
+  value, gradient = jax.jit(jax.value_and_grad(ours))(output)
+  image = torch.tensor(output, requires_grad=True)
+  mean, std = (torch.tensor(x).float() for x in (oracles.MEAN, oracles.STD))
+  maps = [
+    oracles.vgg_taps(features, ((x - mean) / std).permute(0, 3, 1, 2))
+    for x in (torch.tensor(target), image)
+  ]
+  want = sum(
+    torch.mean((maps[0][tap] - maps[1][tap]) ** 2) / mean / len(means)
+    for tap, mean in means.items()
+  )
+  want.backward()
+  np.testing.assert_allclose(value, want.item(), rtol=1e-4)
+  error = np.linalg.norm(gradient - image.grad.numpy())
+  assert error < 1e-3 * np.linalg.norm(image.grad.numpy())
+
+
+def test_half_precision_keeps_the_picture():
+  """bfloat16 is the type of the features; the picture itself stays float32."""
+  module = vgg.VGG(width=0.125, dtype=jnp.bfloat16)
+  maps, variables = jax.eval_shape(
+    module.init_with_output, jax.random.key(0), IMAGES
+  )
+  types = {tap: x.dtype.name for tap, x in maps.items()}
+  assert types.pop("input") == "float32"
+  assert set(types.values()) == {"bfloat16"}
+  assert {x.dtype.name for x in jax.tree.leaves(variables)} == {"float32"}
 
 
 def test_only_the_asked_taps_come_back():

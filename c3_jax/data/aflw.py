@@ -25,6 +25,7 @@ from c3_jax.errors import UserError
 
 RELEASES = ("lmdis", "mtfl")
 POINTS = 5
+MTFL_SIZE = (150, 150)
 
 
 def read_split(root, *, split, release):
@@ -38,8 +39,7 @@ def read_split(root, *, split, release):
   Returns:
     (images, names, pixels, sizes): the folder of the pictures; n names
     relative to it; float64 [n, 5, 2] (x, y), 0 = centre of the first pixel;
-    [n, 2] (width, height) of the pictures that these refer to, or None for
-    the files themselves.
+    (width, height), or [n, 2] of them, of the pictures that these refer to.
 
   Raises:
     UserError: if the folder is not as described above.
@@ -64,6 +64,7 @@ def _read_lmdis(root, split):
     arrays = io.loadmat(path)
     points, sizes = np.asarray(arrays["gt"]), np.asarray(arrays["hw"])
   except (
+    io.matlab.MatReadError,
     KeyError,
     NotImplementedError,
     OSError,
@@ -103,7 +104,7 @@ def _read_mtfl_train(root):
   if not names:
     raise UserError(f"{path} has no row whose set is 1; download it again.")
   points = np.array(pixels).reshape(-1, POINTS, 2)
-  return path.parent, names, points - 1, None
+  return path.parent, names, points - 1, MTFL_SIZE
 
 
 def _read_mtfl_test(root):
@@ -115,7 +116,7 @@ def _read_mtfl_test(root):
     # x1 .. x5, then y1 .. y5, then attributes.
     pixels.append(_numbers(path, numbers[: 2 * POINTS]))
   points = np.array(pixels).reshape(-1, 2, POINTS).swapaxes(1, 2)
-  return path.parent, names, points - 1, None
+  return path.parent, names, points - 1, MTFL_SIZE
 
 
 def _numbers(path, cells):

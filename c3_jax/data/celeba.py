@@ -125,8 +125,11 @@ def find_images(root):
 
 def check_release(path):
   """Refuses CelebA's other pictures (in the wild, or cropped otherwise)."""
-  with Image.open(path) as picture:
-    width, height = picture.size
+  try:
+    with Image.open(path) as picture:
+      width, height = picture.size
+  except OSError:  # Broken, which is counted and named elsewhere.
+    return
   # Copies at another scale will do: halved pictures are 89 x 109.
   if abs(width * SIZE[1] / SIZE[0] - height) > 1:
     raise UserError(

@@ -71,7 +71,7 @@ def _root(data):
     "pf_pascal": example.write_pf_pascal,
     "lsun": example.write_lsun,
   }
-  if data.root or data.name not in write:
+  if data.root or data.tfds_dir or data.name not in write:
     yield data.root
   elif data.example:
     with tempfile.TemporaryDirectory() as root:
@@ -88,7 +88,25 @@ def _load(data, root, split):
   """One split of the dataset in `root`."""
   size = {"image_size": data.image_size, "load_size": data.load_size}
   # Example files are gone before anything is streamed.
-  files = {"cache": data.cache or not data.root, "crop": data.crop}
+  kept = data.root or data.tfds_dir
+  files = {"cache": data.cache or not kept, "crop": data.crop}
+  if data.name == "pf_pascal" and data.image_size != data.load_size:
+    raise UserError(
+      f"config.data.load_size={data.load_size} differs from "
+      f"config.data.image_size={data.image_size}: pairs of pictures are seen "
+      "whole, set both to the same."
+    )
+  if data.tfds_dir and data.name in (
+    "celeba",
+    "mafl",
+    "aflw",
+    "pf_pascal",
+    "lsun",
+  ):
+    # Not at the top: it imports TensorFlow.
+    from c3_jax.data import tfds_source
+
+    return tfds_source.load_tfds(data, split, **size, **files)
   match data.name:
     case "synthetic":
       n = {"train": data.n_train, "fit": data.n_fit, "test": data.n_test}[split]
@@ -127,12 +145,6 @@ def _load(data, root, split):
         root, category=data.category, limit=data.limit, **size, **files
       )
     case "pf_pascal":
-      if data.image_size != data.load_size:
-        raise UserError(
-          f"config.data.load_size={data.load_size} differs from "
-          f"config.data.image_size={data.image_size}: pairs of pictures are "
-          "seen whole, set both to the same."
-        )
       return pf_pascal.load_pf_pascal(root, split=split, size=data.load_size)
   raise UserError(
     f"config.data.name is {data.name!r}: use synthetic, folder, packed, "

@@ -12,7 +12,7 @@ from c3_jax.data import folder, lists
 from c3_jax.errors import UserError
 
 CATEGORIES = ("car", "bedroom")
-_SUFFIXES = (".webp", ".jpg", ".jpeg", ".png")
+SUFFIXES = (".webp", ".jpg", ".jpeg", ".png")
 
 
 class Lmdb:
@@ -94,7 +94,7 @@ def load_lsun(root, *, category, image_size, load_size, crop, cache, limit=0):
     if not names:
       raise UserError(f"{source} is empty; download it again.")
   else:
-    images, names = folder.list_images(source, _SUFFIXES)
+    images, names = folder.list_images(source, SUFFIXES)
     names = names[:limit] if limit else names
     paths = [images / name for name in names]
 

@@ -165,14 +165,35 @@ def load_pf_pascal(root, *, split, size):
   path, rows = read_split(root, SPLITS[split])
   names = sorted({name for row in rows for name in (row.source, row.target)})
   lists.check_files(images, names, path)
-  pictures, sizes, good = _decode([images / name for name in names], size)
-  names = [names[i] for i in good]
-  rows = [row for row in rows if {row.source, row.target} <= set(names)]
-  subsets = {}
+  seen = []
   if split == "test":
     seen = [row for s in ("train", "val") for row in read_split(root, s)[1]]
-    subsets = leak_free(rows, seen)
-  index = {name: i for i, name in enumerate(names)}
+  paths = [images / name for name in names]
+  return make_dataset(rows, names, size, paths=paths, seen=seen, where=images)
+
+
+def make_dataset(rows, names, size, *, paths, seen, where, reader=None):
+  """Decodes the pictures of a list of pairs.
+
+  Args:
+    rows: list of n Pair.
+    names: list of m file names, all those of the rows.
+    size: side of the pictures in pixels.
+    paths: list of the m files.
+    seen: list of Pair; where there are any, the subsets of `leak_free` are
+      marked.
+    where: what holds the pictures, for messages.
+    reader: function index -> bytes that stands in for the files, or None.
+
+  Returns:
+    `pairs.PairDataset`, without the pairs whose pictures are broken.
+
+  Raises:
+    UserError: if too many are broken, or points lie outside their pictures.
+  """
+  pictures, sizes, good = _decode(paths, size, reader)
+  index = {names[i]: row for row, i in enumerate(good)}
+  rows = [row for row in rows if {row.source, row.target} <= index.keys()]
   ends = np.array([[index[row.source], index[row.target]] for row in rows])
   points, visible = pairs.pad([row.points for row in rows])
   frame = _to_frame(points, sizes[ends])
@@ -180,19 +201,19 @@ def load_pf_pascal(root, *, split, size):
   if outside.any():
     first = rows[int(np.argmax(outside.any(1)))]
     raise UserError(
-      f"{path}: points of {first.source} or {first.target} lie outside the "
-      f"pictures of {images}; take the pictures of PF-PASCAL or VOC2012."
+      f"points of {first.source} or {first.target} lie outside the pictures "
+      f"of {where}; take the pictures of PF-PASCAL or VOC2012."
     )
   return pairs.PairDataset(
     pictures,
-    names,
+    [names[i] for i in good],
     sizes,
     ends,
     flips=[row.flip for row in rows],
     categories=[row.category for row in rows],
     points=np.where(visible[:, None, :, None], frame, 0),
     visible=visible,
-    subsets=subsets,
+    subsets=leak_free(rows, seen) if seen else {},
   )
 
 
@@ -212,7 +233,7 @@ def _to_frame(points, sizes):
   return arrays.points_to_frame(points - 1, listed, 1, 1, crop="imm")
 
 
-def _decode(paths, size):
+def _decode(paths, size, reader):
   """Decodes picture files, as many as can be.
 
   Returns:
@@ -222,7 +243,7 @@ def _decode(paths, size):
   from c3_jax.data import pipeline
 
   images, sizes, good = np.empty((len(paths), size, size, 3), np.uint8), [], []
-  for batch in pipeline.read(paths, load_size=size, crop="imm"):
+  for batch in pipeline.read(paths, load_size=size, crop="imm", reader=reader):
     images[len(good) : len(good) + len(batch["index"])] = batch["image"]
     good.extend(batch["index"].tolist())
     sizes.append(batch["file_size"])

@@ -31,6 +31,7 @@ class _Pictures:
   """
 
   def __init__(self, paths, load_size, crop, read=None):
+    arrays.crop_box(crop, 1.0, 1.0)  # Refuses an unknown rule.
     self.paths = paths if read else [os.fspath(path) for path in paths]
     self.read = read
     webp = read or any(path.lower().endswith(".webp") for path in self.paths)
@@ -57,6 +58,7 @@ class _Pictures:
         yield np.arange(position, position + len(index)), index, data
         position += len(index)
 
+    @tf.autograph.experimental.do_not_convert
     def decode(position, index, data):
       if files is not None:
         data = tf.io.read_file(files[index])
@@ -80,9 +82,11 @@ class _Pictures:
   def image(self, index):
     """uint8 [S, S, 3] of one picture, or None if it cannot be decoded."""
     try:
-      data = self.read(index) if self.read else None
-      data = data or tf.io.read_file(self.paths[index])
-      return load(tf.constant(data), **self._options)[0].numpy()
+      if self.read:
+        data = tf.constant(self.read(index))
+      else:
+        data = tf.io.read_file(self.paths[index])
+      return load(data, **self._options)[0].numpy()
     except tf.errors.OpError:
       return None
 

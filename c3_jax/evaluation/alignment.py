@@ -147,14 +147,18 @@ def with_landmarks(batch):
   """
   scores = batch["scores"]
   n, h, w = scores.shape[:3]
-  grid = np.asarray(landmarks.grid(h, w), np.float64).reshape(1, h * w, 2)
+  grid = np.asarray(landmarks.grid(h, w), np.float64).reshape(h * w, 2)
   place = spline(
     batch["landmarks_target"],
     batch["landmarks_source"],
-    np.repeat(grid, n, 0),
+    np.broadcast_to(grid, (n, h * w, 2)),
   )
-  square = ((grid[0][None, :, None] - place[:, None]) ** 2).sum(-1)
-  return scores * np.exp(-square / PRIOR**2).reshape(scores.shape)
+  weighted = np.empty_like(scores)
+  for i in range(n):  # All at once would take gigabytes at 25 x 25 cells.
+    square = ((grid[:, None] - place[i]) ** 2).sum(-1)
+    weight = np.exp(-square / PRIOR**2)
+    weighted[i] = scores[i] * weight.reshape(h, w, h, w)
+  return weighted
 
 
 def carried(batch, frames):

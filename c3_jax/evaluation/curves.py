@@ -1,6 +1,7 @@
 """Figures of curves: how training went, and how errors are spread."""
 
 import json
+from itertools import cycle
 
 import matplotlib
 import numpy as np
@@ -85,13 +86,15 @@ def error_curve_figure(path, errors):
   # A few wild images must not squeeze all the curves to the left.
   limit = max(1, *(1.05 * np.percentile(v, 97) for v in errors.values()))
   ax.axvline(10, color="#999999", lw=0.8, ls=":")
-  for name, values in errors.items():
+  # Two regressions often differ by less than a line's width.
+  for (name, values), style in zip(errors.items(), cycle(("-", "--"))):
     share = 100 * np.arange(len(values) + 1) / len(values)
     ax.step(
       np.concatenate([[0], values, [max(limit, values[-1])]]),
       np.concatenate([share, [100]]),
       where="post",
       lw=1.5,
+      ls=style,
       label=f"{name} (mean {values.mean():.2f} %)",
     )
   ax.set(xlim=(0, limit), ylim=(0, 100))

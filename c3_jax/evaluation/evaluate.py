@@ -139,6 +139,21 @@ class Evaluator:
       warps=warps,
     )
 
+  def first_landmarks(self, variables, dataset, n):
+    """Discovered landmarks [n, k, 2] of the first n pictures of a dataset.
+
+    Of listed pairs, those of their sources.
+    """
+    name = "image_source" if between.has_pairs(dataset) else "image"
+    found, count = [], 0
+    for batch in dataset.eval_batches(self._batch_size):
+      out = self._function(variables, {"image": batch[name]})
+      found.append(out[batch["mask"] > 0])
+      count += len(found[-1])
+      if count >= n:
+        break
+    return np.concatenate(found)[:n]
+
   def held_out_error(self, variables):
     """Error with intercept on the last tenth of the annotated training images.
 

@@ -68,6 +68,23 @@ class C3(nn.Module):
     return self.decode(encoding.appearance, encoding.pose.maps)
 
 
+def from_config(config) -> C3:
+  """The model of a config, of one that trains as of one read from a run.
+
+  Args:
+    config: `config.model`, `config.data.image_size` and `config.weights`.
+
+  Returns:
+    A `C3`. A backbone of norm "auto" keeps the statistics of ported weights,
+    which are ImageNet's, and trains its own where it starts from scratch.
+  """
+  options = config.model.to_dict()
+  if options["backbone"]["norm"] == "auto":
+    ported = bool(config.weights.resnet50)
+    options["backbone"]["norm"] = "frozen" if ported else "batch"
+  return build(image_size=config.data.image_size, **options)
+
+
 def build(
   *,
   k,

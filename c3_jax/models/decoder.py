@@ -10,6 +10,38 @@ from c3_jax.models.heads import kernel_init
 from c3_jax.models.resnet import make_norm
 
 
+@jax.custom_vjp
+def double(x):
+  """Bilinear x2 along axis 1, half-pixel centres: [b, n, ..] to [b, 2 n, ..].
+
+  Between two neighbours lie points a quarter from each; the edges repeat.
+  `jax.image.resize` says the same as a matrix product, several times slower
+  on a CPU, and so is the transpose that JAX derives from these slices.
+  """
+  before = jnp.concatenate([x[:, :1], x[:, :-1]], 1)
+  after = jnp.concatenate([x[:, 1:], x[:, -1:]], 1)
+  halves = [0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after]
+  return jnp.stack(halves, 2).reshape(x.shape[0], -1, *x.shape[2:])
+
+
+def _double_backward(_, g):
+  g = g.reshape(g.shape[0], -1, 2, *g.shape[2:])
+  even, odd = g[:, :, 0], g[:, :, 1]
+  before = jnp.concatenate([even[:, :1], odd[:, :-1]], 1)
+  after = jnp.concatenate([even[:, 1:], odd[:, -1:]], 1)
+  return (0.75 * (even + odd) + 0.25 * (before + after),)
+
+
+double.defvjp(lambda x: (double(x), None), _double_backward)
+
+
+def upsample(x):
+  """Bilinear x2 of maps: [b, h, w, c] to [b, 2 h, 2 w, c]."""
+  b, h, w, c = x.shape
+  x = double(x.reshape(b * h, w, c)).reshape(b, h, 2 * w, c)
+  return double(x)
+
+
 class Decoder(nn.Module):
   """D: appearance and pose maps to an image.
 
@@ -47,8 +79,7 @@ class Decoder(nn.Module):
     channels = self.channels
     for block in range(blocks):
       if block:
-        b, h, w, c = x.shape
-        x = jax.image.resize(x, (b, 2 * h, 2 * w, c), "bilinear")
+        x = upsample(x)
         channels = max(channels // 2, self.min_channels)
       for i in range(2):
         x = nn.Conv(

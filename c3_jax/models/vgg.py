@@ -24,7 +24,7 @@ class VGG(nn.Module):
     arch: "vgg16" or "vgg19".
     taps: names of the maps to return.
     width: channels relative to the published network (1 for ported weights).
-    dtype: of the computation; the returned maps have it too.
+    dtype: of the convolutions and their maps; "input" is float32 at least.
   """
 
   arch: str = "vgg16"
@@ -34,7 +34,8 @@ class VGG(nn.Module):
 
   @nn.compact
   def __call__(self, images):
-    x = normalise(images, self.dtype)
+    # A reconstruction comes closer to the picture than bfloat16 can tell.
+    x = normalise(images, jnp.promote_types(self.dtype, jnp.float32))
     maps = {"input": x}
     for block, count in enumerate(CONVOLUTIONS[self.arch], start=1):
       features = int(min(64 * 2 ** (block - 1), 512) * self.width)

@@ -1,0 +1,173 @@
+"""Kills a small run at random moments, resumes it, and compares the outcome.
+
+  python -m benchmarks.kill --out=benchmarks/kill.json
+
+A run of three stages and 30 steps, saved every fourth, gets one SIGKILL: at a
+random time of all of it, after a random step, or within a random save. Started
+again, it must end with the parameters, the optimiser, the metrics and the
+checkpoints of the undisturbed run, bit by bit.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import pathlib
+import random
+import signal
+import sys
+import tempfile
+import time
+
+import jax
+import numpy as np
+from orbax.checkpoint import v1 as ocp
+
+from c3_jax import train
+from c3_jax.checkpoints import UNFINISHED
+from configs import synthetic
+
+STEPS = 30
+KINDS = ("time", "step", "save")
+
+
+def get_config():
+  """The test configuration with fewer layers, for the time of compiling."""
+  config = synthetic.get_config("test").unlock()
+  config.model.backbone.stage_sizes = (0, 0, 1, 1)
+  config.perceptual.taps = ("input", "conv1_2")
+  config.eval.diagnostics.images = 20
+  return config
+
+
+def start(workdir):
+  """Trains in a process of its own, which has all imports: its id."""
+  child = os.fork()
+  if child:
+    return child
+  log = os.open(f"{workdir}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+  os.dup2(log, 1), os.dup2(log, 2)
+  jax.config.update("jax_compilation_cache_dir", f"{workdir.parent}/cache")
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+  train.train_and_evaluate(get_config(), workdir, mode="train")
+  os._exit(0)
+
+
+def finish(workdir):
+  """Trains to the end; returns the seconds it took."""
+  begin = time.monotonic()
+  _, status = os.waitpid(start(workdir), 0)
+  if status:
+    raise SystemExit(f"{workdir} did not end well: see {workdir}.log")
+  return time.monotonic() - begin
+
+
+def logged(workdir):
+  """Last step in metrics.jsonl, 0 before the first."""
+  try:
+    lines = (workdir / "metrics.jsonl").read_bytes().splitlines()
+    return json.loads(lines[-1])["step"]
+  except (FileNotFoundError, IndexError, ValueError):
+    return 0
+
+
+def saving(workdir):
+  """Whether a save is going on: there is a folder without its final name."""
+  folder = workdir / "checkpoints"
+  return folder.is_dir() and any(UNFINISHED in p.name for p in folder.iterdir())
+
+
+def kill(workdir, kind, seconds, rng):
+  """Starts a run and kills it: a dict of what it left behind."""
+  child = start(workdir)
+  begin, late = time.monotonic(), rng.uniform(0, 0.1)
+  moment = rng.uniform(0, seconds)
+  step = rng.randrange(1, STEPS)
+  while not os.waitpid(child, os.WNOHANG)[0]:
+    if kind == "time" and time.monotonic() - begin > moment:
+      break
+    if kind == "step" and logged(workdir) >= step:
+      time.sleep(late)
+      break
+    if kind == "save" and logged(workdir) >= step and saving(workdir):
+      time.sleep(late / 2)
+      break
+    time.sleep(0.0005)
+  else:
+    return None
+  os.kill(child, signal.SIGKILL)
+  os.waitpid(child, 0)
+  folder = workdir / "checkpoints"
+  saves = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
+  return {"kind": kind, "logged": logged(workdir), "checkpoints": saves}
+
+
+def outcome(workdir):
+  """(records, names of checkpoints, arrays of the last) of a finished run.
+
+  Read in a process of its own: it starts a backend, after which nobody may
+  fork.
+  """
+  with multiprocessing.get_context("fork").Pool(1) as pool:
+    return pool.apply(read, (workdir,))
+
+
+def read(workdir):
+  """`outcome` in this process."""
+  lines = (workdir / "metrics.jsonl").read_text().splitlines()
+  records = [json.loads(line) for line in lines]
+  for record in records:
+    del record["images_per_second"]
+  names = sorted(p.name for p in (workdir / "checkpoints").iterdir())
+  state = ocp.load(workdir / "checkpoints" / str(STEPS))
+  leaves = jax.tree.flatten_with_path(state)[0]
+  return records, names, {str(path): np.asarray(x) for path, x in leaves}
+
+
+def same(a, b):
+  """Whether two outcomes agree bit by bit."""
+  return (
+    a[:2] == b[:2]
+    and a[2].keys() == b[2].keys()
+    and all(a[2][path].tobytes() == b[2][path].tobytes() for path in a[2])
+  )
+
+
+def main():
+  """Parses the arguments, kills and resumes, prints and writes."""
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument("--out", type=pathlib.Path, required=True)
+  parser.add_argument("--kills", type=int, default=20)
+  parser.add_argument("--seed", type=int, default=0)
+  args = parser.parse_args()
+  rng, rows = random.Random(args.seed), []
+  with tempfile.TemporaryDirectory() as folder:
+    folder = pathlib.Path(folder)
+    finish(folder / "warm")  # Fills the cache of compiled programs.
+    seconds = finish(folder / "undisturbed")
+    expected = outcome(folder / "undisturbed")
+    print("| kill | last logged step | left in checkpoints/ | same |")
+    print("|---|---|---|---|")
+    for i in range(args.kills):
+      row = None
+      while row is None:  # One that came too late does not count.
+        workdir = folder / f"run{i}_{rng.randrange(10**6)}"
+        row = kill(workdir, KINDS[i % 3], seconds, rng)
+      finish(workdir)
+      row["same"] = same(outcome(workdir), expected)
+      rows.append(row)
+      left = ", ".join(row["checkpoints"]) or "nothing"
+      print(
+        f"| {row['kind']} | {row['logged']} | {left} | {row['same']} |",
+        flush=True,
+      )
+      args.out.write_text(json.dumps(rows, indent=1) + "\n")
+  good = sum(row["same"] for row in rows)
+  print(f"\n{good} of {len(rows)} identical to the undisturbed run.")
+  return int(good < len(rows))
+
+
+if __name__ == "__main__":
+  # Children are forked before JAX starts a backend.
+  os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+  sys.exit(main())

@@ -1,0 +1,238 @@
+"""The cycle stage and the detector, side by side with PyTorch.
+
+  JAX_PLATFORMS=cpu python benchmarks/torch_peer.py --batch 8 --out=FILE
+  python benchmarks/torch_peer.py --batch 50 200 --dtype=bfloat16   # a GPU
+
+The peer is what a good engineer would write today (`torch_model.py`): the
+networks of torchvision, channels-last, autocast, `torch.compile` beside eager,
+Adam in its fused form. Both sides start from the same parameters and see the
+same pictures; the losses of their first steps are printed beside each other.
+Rounds alternate between the sides, and only ratios of medians of one run are
+worth quoting. CPU seconds (of all threads) are a second reading for machines
+that others use.
+"""
+
+import argparse
+import functools
+import json
+import os
+import pathlib
+import statistics
+import sys
+import time
+
+# Two libraries share the device: neither may take all of its memory first.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+import jax
+import numpy as np
+import torch
+import torch_model
+
+from c3_jax import build, parallel, steps
+from c3_jax.evaluation import evaluate
+from configs import common
+
+
+def paper_config(dtype):
+  """The paper's configuration at 128 px, data aside."""
+  config = common.base(k=10, cycle=1, flow=1)
+  config.model.dtype = dtype
+  config.stages.cycle.steps = 1000
+  return config
+
+
+class Ours:
+  """c3_jax's train step and detector behind two calls."""
+
+  name = "c3_jax"
+
+  def __init__(self, config, batch):
+    self._setup = build.setup(config)
+    stage = build.stages(config, len(batch))[-1]
+    state = build.enter(build.initial_state(config, self._setup.model), stage)
+    self.params, self.batch_stats = state.params, state.batch_stats
+    # The state is donated by the first step; the peer is made of a copy.
+    self._state = parallel.replicate(jax.tree.map(np.asarray, state))
+    self.vgg = build.frozen(config, self._setup.vgg)["vgg"]["params"]
+    self._frozen = parallel.replicate(build.frozen(config, self._setup.vgg))
+    self._step = parallel.pmap_step(
+      functools.partial(steps.train_step, self._setup, stage)
+    )
+    self._batch = batch
+    self._size = config.data.image_size
+
+  def train(self):
+    """One step; returns the loss."""
+    batch = parallel.shard({"image": self._batch})
+    self._state, values = self._step(self._state, self._frozen, batch)
+    return float(values["loss"])
+
+  def detector(self, n):
+    """A function without arguments that finds landmarks of n pictures."""
+    run = evaluate.landmark_function(self._setup.model, self._size)
+    variables = parallel.replicate(
+      {"params": self.params, "batch_stats": self.batch_stats}
+    )
+    return lambda: run(variables, {"image": self._batch[:n]})
+
+
+class Peer:
+  """The same behind PyTorch, eager or compiled."""
+
+  def __init__(self, ours, config, batch, *, compiled):
+    self.name = "torch compiled" if compiled else "torch eager"
+    self._device = "cuda" if torch.cuda.is_available() else "cpu"
+    c3 = torch_model.C3(k=config.model.k).to(self._device)
+    vgg = torch_model.VGG().to(self._device)
+    torch_model.copy_parameters(c3, vgg, ours.params, ours.vgg)
+    layout = torch.channels_last
+    c3, vgg = c3.to(memory_format=layout), vgg.to(memory_format=layout)
+    dtype = getattr(torch, config.model.dtype)
+    self._trainer = torch_model.Trainer(
+      c3,
+      vgg,
+      dtype=dtype,
+      learning_rate=config.stages.cycle.learning_rate,
+      weight_decay=config.optimizer.weight_decay,
+      compiled=compiled,
+    )
+    margin = (batch.shape[1] - config.data.image_size) // 2
+    self._batch = batch[:, margin:-margin, margin:-margin]
+
+  def _images(self, n=None):
+    images = torch.from_numpy(np.ascontiguousarray(self._batch[:n]))
+    images = images.to(self._device, non_blocking=True)
+    return images.permute(0, 3, 1, 2)
+
+  def train(self):
+    """One step; returns the loss."""
+    return self._trainer.step(self._images()).item()
+
+  def detector(self, n):
+    """A function without arguments that finds landmarks of n pictures."""
+    return lambda: self._trainer.detect(self._images(n)).cpu().numpy()
+
+
+def interleave(functions, *, rounds, calls):
+  """Times functions in turn.
+
+  Returns:
+    dict name -> {"seconds", "cpu_seconds", "spread"} of one call: medians over
+    the rounds, and (maximum - minimum) / median of the seconds.
+  """
+  wall, cpu = ({name: [] for name in functions} for _ in range(2))
+  for _ in range(rounds):
+    for name, function in functions.items():
+      start, start_cpu = time.perf_counter(), time.process_time()
+      for _ in range(calls):
+        function()
+      wall[name].append((time.perf_counter() - start) / calls)
+      cpu[name].append((time.process_time() - start_cpu) / calls)
+  return {
+    name: {
+      "seconds": statistics.median(wall[name]),
+      "cpu_seconds": statistics.median(cpu[name]),
+      "spread": (max(wall[name]) - min(wall[name]))
+      / statistics.median(wall[name]),
+    }
+    for name in functions
+  }
+
+
+def compare(batch_size, args):
+  """Both sides at one batch size: a dict for the JSON file."""
+  config = paper_config(args.dtype)
+  rng = np.random.default_rng(0)
+  # Smooth pictures: those of noise alone would all look alike to the networks.
+  size = config.data.load_size
+  coarse = rng.random((batch_size, 3, 8, 8), np.float32)
+  batch = torch.nn.functional.interpolate(
+    torch.from_numpy(coarse), (size, size), mode="bicubic"
+  )
+  batch = (batch.clamp(0, 1) * 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+  ours = Ours(config, batch)
+  sides = [ours]
+  for compiled in (False, True):
+    if ("compiled" if compiled else "eager") in args.peer:
+      sides.append(Peer(ours, config, batch, compiled=compiled))
+
+  result = {"batch_size": batch_size, "dtype": args.dtype, "losses": {}}
+  for side in sides:
+    start = time.perf_counter()
+    result["losses"][side.name] = [side.train() for _ in range(3)]
+    seconds = time.perf_counter() - start
+    print(
+      f"{side.name}: losses {result['losses'][side.name]}, first three steps "
+      f"with compilation {seconds:.1f} s",
+      flush=True,
+    )
+  result["train_step"] = interleave(
+    {side.name: side.train for side in sides},
+    rounds=args.rounds,
+    calls=args.calls,
+  )
+  result["predict"] = {}
+  for n in sorted({1, batch_size}):
+    detectors = {side.name: side.detector(n) for side in sides}
+    for detector in detectors.values():
+      detector()
+      detector()
+    calls = max(1, args.calls * batch_size // n)
+    result["predict"][n] = interleave(
+      detectors, rounds=args.rounds, calls=calls
+    )
+  return result
+
+
+def show(result):
+  """Prints the ratios as a Markdown table."""
+  batch = result["batch_size"]
+  rows = {f"train step, batch {batch}": (result["train_step"], batch)}
+  rows |= {
+    f"predict, batch {n}": (times, n) for n, times in result["predict"].items()
+  }
+  print("| | side | images/s | spread | ours / peer | ours / peer, CPU time |")
+  print("|---|---|---|---|---|---|")
+  for label, (times, n) in rows.items():
+    ours = times["c3_jax"]
+    for name, time_ in times.items():
+      print(
+        f"| {label} | {name} | {n / time_['seconds']:.2f} "
+        f"| {time_['spread']:.0%} "
+        f"| {time_['seconds'] / ours['seconds']:.2f} "
+        f"| {time_['cpu_seconds'] / ours['cpu_seconds']:.2f} |"
+      )
+
+
+def main():
+  """Parses the arguments, compares, prints and writes."""
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument("--batch", type=int, nargs="+", default=[8])
+  parser.add_argument(
+    "--dtype", choices=("float32", "bfloat16"), default="float32"
+  )
+  parser.add_argument(
+    "--peer", nargs="+", choices=("eager", "compiled"), default=["eager"]
+  )
+  parser.add_argument("--rounds", type=int, default=5)
+  parser.add_argument("--calls", type=int, default=1, help="steps a round")
+  parser.add_argument("--out", type=pathlib.Path)
+  args = parser.parse_args()
+  results = {
+    "device": str(jax.devices()[0].device_kind),
+    "cpu_count": os.cpu_count(),
+    "torch": torch.__version__,
+    "jax": jax.__version__,
+    "runs": [],
+  }
+  for batch_size in args.batch:
+    results["runs"].append(compare(batch_size, args))
+    show(results["runs"][-1])
+    if args.out:
+      args.out.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,353 @@
+"""Speed of a config on this machine: steps, detector, flow, input pipeline.
+
+python -m c3_jax.benchmark --config=configs/X.py [--out=FILE] [--batch=N] \
+  [--only=train,predict,flow,input]
+
+Steps run on random pictures of the config's shape, so that the numbers are the
+program's own; only `input` reads the dataset. Everything is timed warm.
+"""
+
+import functools
+import json
+import logging
+import os
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+from ml_collections import config_flags
+
+from c3_jax import breakdown, build, cli, flops, parallel, steps, timing
+from c3_jax.errors import UserError
+from c3_jax.evaluation import evaluate
+from c3_jax.models import flow
+from c3_jax.models.resnet import ResNet
+
+logger = logging.getLogger(__name__)
+
+SECTIONS = ("train", "predict", "flow", "input")
+# Without --batch; a step of the paper's 200 images takes minutes on a CPU.
+CPU_BATCH = 8
+# The paper's stage cycle: 200 epochs of CelebA without the test faces of MAFL.
+SCHEDULE_IMAGES = 200 * 161_962
+FLOW_SIZE = 400  # Pixels; PF-Pascal.
+
+
+def define_flags():
+  """Of this command line; an import of the module defines none."""
+  config_flags.DEFINE_config_file(
+    "config", None, "Config file, configs/X.py[:arguments].", lock_config=True
+  )
+  flags.DEFINE_string("out", None, "JSON file to write.")
+  flags.DEFINE_integer(
+    "batch",
+    None,
+    f"Images a step; the config's by default, at most {CPU_BATCH} on a CPU.",
+  )
+  flags.DEFINE_list("only", None, f"Some of {','.join(SECTIONS)}.")
+
+
+def run(config, *, batch_size=None, only=None):
+  """Measures what was asked for.
+
+  Args:
+    config: `ml_collections.ConfigDict`; see configs/.
+    batch_size: images a step; None is the config's own, on a CPU at most
+      `CPU_BATCH`.
+    only: some of `SECTIONS`; None is all, without `input` where its data is
+      missing.
+
+  Returns:
+    A dict for JSON; DESIGN: one entry a section, and the machine.
+
+  Raises:
+    UserError: an unknown section, a batch that does not give each device whole
+      pairs, a config that does not fit, or no data for `input` alone.
+  """
+  for name in only or ():
+    if name not in SECTIONS:
+      raise UserError(f"--only={name} is not one of {', '.join(SECTIONS)}.")
+  config = config.copy_and_resolve_references()
+  if batch_size is None:
+    batch_size = config.batch_size
+    if jax.default_backend() == "cpu":
+      batch_size = min(batch_size, CPU_BATCH * jax.device_count())
+  with config.unlocked():
+    config.batch_size = batch_size
+  build.validate(config)
+  dtype = config.model.dtype
+  result = {
+    "device": jax.devices()[0].device_kind,
+    "devices": jax.device_count(),
+    "cpu_count": os.cpu_count(),
+    "dtype": dtype,
+    "batch_size": batch_size,
+    "matmul_flops_per_second": timing.matmul_rate(dtype),
+  }
+  sections = only or SECTIONS
+  if "train" in sections:
+    result["train_step"] = train_steps(
+      config, rate=result["matmul_flops_per_second"]
+    )
+  if "predict" in sections:
+    result |= detectors(config)
+  if "flow" in sections:
+    result["flow"] = flow_pair()
+  if "input" in sections:
+    try:
+      result["input"] = input_pipeline(config)
+    except (UserError, OSError) as error:
+      if only:
+        raise
+      logger.info("No numbers for input: %s", error)
+  return result
+
+
+def pictures(config, n):
+  """Random loaded pictures, uint8 [n, s, s, 3]."""
+  size = config.data.load_size
+  rng = np.random.default_rng(0)
+  return rng.integers(0, 256, (n, size, size, 3), np.uint8)
+
+
+def train_steps(config, *, rate):
+  """The train step of each stage that the config has.
+
+  Args:
+    config: see `run`.
+    rate: FLOP per second of a matrix product on one device.
+
+  Returns:
+    dict stage name -> dict of numbers.
+  """
+  setup = build.setup(config)
+  # An epoch's length only sets the length of the stages.
+  stages = build.stages(config, n_train=config.batch_size)
+  build.check_shapes(config, setup, stages)
+  frozen = parallel.replicate(build.frozen(config, setup.vgg))
+  batch = parallel.shard({"image": pictures(config, config.batch_size)})
+  result = {}
+  for stage in stages:
+    state = build.enter(build.initial_state(config, setup.model), stage)
+    result[stage.name] = train_step(
+      setup, stage, parallel.replicate(state), frozen, batch, rate
+    )
+    logger.info(
+      "%s: %.4g images/s",
+      stage.name,
+      result[stage.name]["images_per_second"],
+    )
+  return result
+
+
+def train_step(setup, stage, state, frozen, batch, rate):
+  """One stage's step: speed, FLOP, memory, and the share of each part."""
+  step = functools.partial(steps.train_step, setup, stage)
+  lowered = parallel.pmap_step(step).lower(state, frozen, batch)
+  compiled, compile_seconds = timing.compile_lowered(lowered)
+
+  def advance():
+    # The state is donated: each call goes on from the last.
+    nonlocal state
+    state, metrics = compiled(state, frozen, batch)
+    return metrics
+
+  time = timing.warm(advance)
+  shares = breakdown.shares(
+    compiled, lambda: jax.block_until_ready([advance() for _ in range(2)])
+  )
+  devices, per_device = batch["image"].shape[:2]
+  n = devices * per_device
+  # Counted before the compiler, which hides some convolutions in calls of
+  # libraries; of the loop over the parts of a batch, one turn is counted.
+  flop = float(lowered.cost_analysis()["flops"]) * setup.accumulate
+  return {
+    "images_per_second": n / time.seconds,
+    "spread": time.spread,
+    "flops_per_image": flop / per_device,
+    "utilisation": flop / time.seconds / rate,
+    "peak_bytes": timing.peak_bytes(compiled),
+    "compile_seconds": compile_seconds,
+    "parts": shares,
+  }
+
+
+def detectors(config):
+  """From uint8 pictures on the host to landmarks on the host.
+
+  Returns:
+    {"eval_step": numbers at the evaluation's batch size, "predict": {"1":
+    numbers one by one, "N": numbers at the batch size N}}; the first batch
+    size is no larger than that of training.
+  """
+  model, _ = build.networks(config)
+  state = build.initial_state(config, model)
+  variables = parallel.replicate(
+    {"params": state.params, "batch_stats": state.batch_stats}
+  )
+  detect = evaluate.landmark_function(model, config.data.image_size)
+  devices = jax.device_count()
+
+  def measure(n):
+    batch = {"image": pictures(config, n)}
+    time = timing.warm(lambda: detect(variables, batch))
+    return {"images_per_second": n / time.seconds, "spread": time.spread}
+
+  n_eval = min(config.eval.batch_size, config.batch_size)
+  result = {"eval_step": {"batch_size": n_eval // devices * devices}}
+  result["eval_step"] |= measure(result["eval_step"]["batch_size"])
+  sizes = sorted({devices, config.batch_size})
+  result["predict"] = {str(n): measure(n) for n in sizes}
+  return result
+
+
+def flow_pair():
+  """One pair at 400 px: FLOP of ours and of NC-Net's, time and memory of ours.
+
+  FLOP are counted as `flops` says; the pair that runs goes from pixels to
+  both maps of correspondences.
+  """
+  ours = flops.flow_pair_gflop(separable=True, backbone="resnet50")
+  full = flops.flow_pair_gflop(separable=False, backbone="resnet101")
+  backbone = ResNet(stage_sizes=flops.BACKBONES["resnet50"], norm="frozen")
+  head = flow.Flow()
+
+  def match(variables, images):
+    f, _ = backbone.apply(variables["backbone"], images)
+    c = head.apply(variables["head"], flow.correlation(f[:1], f[1:]))
+    return (
+      flow.hard_correspondence(c),
+      flow.hard_correspondence(flow.swap_images(c)),
+    )
+
+  images = jnp.zeros((2, FLOW_SIZE, FLOW_SIZE, 3))
+  cells = -(-FLOW_SIZE // 16)
+  key = jax.random.key(0)
+  shapes = {
+    "backbone": jax.eval_shape(backbone.init, key, images),
+    "head": jax.eval_shape(head.init, key, jnp.zeros((1,) + (cells,) * 4)),
+  }
+  # The time does not depend on the values.
+  variables = jax.tree.map(lambda x: jnp.full(x.shape, 0.01), shapes)
+  compiled, seconds = timing.compile_lowered(
+    jax.jit(match).lower(variables, images)
+  )
+  time = timing.warm(lambda: compiled(variables, images), rounds=3)
+  return {
+    "separable_gflop": ours["total"],
+    "full_4d_gflop": full["total"],
+    "head_separable_gflop": ours["head"],
+    "head_4d_gflop": full["head"],
+    "pairs_per_second": 1 / time.seconds,
+    "spread": time.spread,
+    "peak_bytes": timing.peak_bytes(compiled),
+    "compile_seconds": seconds,
+  }
+
+
+def input_pipeline(config):
+  """Images a second out of the training data, from the second batch on."""
+  batches = build.load_splits(config).train.batches(
+    config.batch_size, seed=config.seed
+  )
+  time = timing.warm(lambda: next(batches)["image"])
+  return {
+    "images_per_second": config.batch_size / time.seconds,
+    "spread": time.spread,
+  }
+
+
+def table(result):
+  """The numbers as text, one line each."""
+  rate = result["matmul_flops_per_second"]
+  lines = [
+    f"{result['devices']} x {result['device']} ({result['cpu_count']} CPUs), "
+    f"{result['dtype']}, batch {result['batch_size']}, "
+    f"matrix product {rate / 1e9:.4g} GFLOP/s a device"
+  ]
+  stages = result.get("train_step", {})
+  if stages:
+    lines += _grid(
+      "train step",
+      {
+        name: {
+          "images/s": f"{step['images_per_second']:.4g}",
+          "spread": f"{step['spread']:.0%}",
+          "GFLOP/image": f"{step['flops_per_image'] / 1e9:.4g}",
+          "of matrix rate": f"{step['utilisation']:.0%}",
+          "memory MB": f"{step['peak_bytes'] / 1e6:.0f}",
+          "compile s": f"{step['compile_seconds']:.1f}",
+        }
+        for name, step in stages.items()
+      },
+    )
+    lines += _grid(
+      "time by part",
+      {
+        name: {part: f"{share:.1%}" for part, share in step["parts"].items()}
+        for name, step in stages.items()
+      },
+    )
+    if "cycle" in stages:
+      hours = SCHEDULE_IMAGES / stages["cycle"]["images_per_second"] / 3600
+      lines.append(
+        f"The paper's stage cycle ({SCHEDULE_IMAGES / 1e6:.1f} million images) "
+        f"would take {hours:.4g} hours at this speed."
+      )
+  speeds = {
+    f"predict, batch {n}": speed
+    for n, speed in result.get("predict", {}).items()
+  }
+  if "eval_step" in result:
+    n = result["eval_step"]["batch_size"]
+    speeds[f"eval step, batch {n}"] = result["eval_step"]
+  if "input" in result:
+    speeds["input pipeline"] = result["input"]
+  for name, speed in speeds.items():
+    lines.append(
+      f"{name}: {speed['images_per_second']:.4g} images/s, "
+      f"spread {speed['spread']:.0%}"
+    )
+  if "flow" in result:
+    pair = result["flow"]
+    lines.append(
+      f"flow pair at {FLOW_SIZE} px: {pair['separable_gflop']:.1f} GFLOP (head "
+      f"{pair['head_separable_gflop']:.1f}), NC-Net "
+      f"{pair['full_4d_gflop']:.1f} (head {pair['head_4d_gflop']:.1f}); "
+      f"{pair['pairs_per_second']:.3g} pairs/s, "
+      f"{pair['peak_bytes'] / 1e6:.0f} MB"
+    )
+  return "\n".join(lines)
+
+
+def _grid(title, columns):
+  """Aligned lines of columns: dict of dicts with the same keys -> text."""
+  rows = list(next(iter(columns.values())))
+  width = max(map(len, [title, *rows]))
+  wide = 2 + max(8, *map(len, columns))
+  lines = [title.ljust(width) + "".join(name.rjust(wide) for name in columns)]
+  for row in rows:
+    values = (column[row].rjust(wide) for column in columns.values())
+    lines.append(row.ljust(width) + "".join(values))
+  return [*lines, ""]
+
+
+def main():
+  """Runs what the flags say, prints the table, writes the file."""
+  out = flags.FLAGS.out and pathlib.Path(flags.FLAGS.out)
+  if out and not out.parent.is_dir():
+    raise UserError(f"--out: {out.parent} is not a folder; make it first.")
+  result = run(
+    flags.FLAGS.config, batch_size=flags.FLAGS.batch, only=flags.FLAGS.only
+  )
+  print(table(result), flush=True)
+  if out:
+    part = out.with_name(out.name + ".part")
+    part.write_text(json.dumps(result, indent=1) + "\n")
+    os.replace(part, out)
+
+
+if __name__ == "__main__":
+  cli.main(main, define_flags, required=("config",))

@@ -1,0 +1,130 @@
+"""Where the time of a compiled train step goes, part by part.
+
+The step itself is traced by JAX's profiler, not pieces of it compiled alone:
+nothing can be missing or counted twice. Each instruction that ran belongs to
+the part whose name stands in the path that Flax and `jax.named_scope` gave it.
+"""
+
+import pathlib
+import re
+import tempfile
+from collections import Counter
+
+import jax
+
+# Part -> what its instructions' paths hold; the first that matches.
+PARTS = {
+  "augmentation": r"augmentation",
+  "optimiser": r"optimiser",
+  "backbone": r"[/(]backbone[/)]",
+  "heads": r"[/(](appearance|pose)[/)]",
+  "decoder": r"[/(]decoder[/)]",
+  "flow": r"/flow/|C3\.match|correspondence",
+  "vgg": r"\bVGG\b",
+}
+OTHER = "losses and other"
+COLLECTIVES = r"(all-reduce|all-gather|reduce-scatter|collective-permute)"
+# Their events span those of what they call.
+CONTAINERS = ("while", "call", "conditional", "async-start", "async-done")
+
+_NAME = r"%?([\w.\-]+)"
+_INSTRUCTION = re.compile(rf"^\s+(?:ROOT )?{_NAME} = (.*)$")
+# The opcode is the first word before a bracket behind the shape, which has
+# brackets of its own only where it is a tuple.
+_OPCODE = re.compile(r"(?:^|[\s)}\]])([a-z][a-z\-]*)\(")
+_PATH = re.compile(r'op_name="([^"]*)"')
+_OPERAND = re.compile(r"%([\w.\-]+)")
+_CALLS = re.compile(rf"calls={_NAME}")
+_COMPUTATION = re.compile(rf"^(?:ENTRY )?{_NAME} \(.*\{{$")
+
+
+def part_of(path):
+  """The part of an instruction's path, or None if it names none."""
+  for part, pattern in PARTS.items():
+    if re.search(pattern, path):
+      return part
+  return None
+
+
+def instruction_parts(text):
+  """Assigns every instruction of a compiled program to a part.
+
+  One without a path of its own (the compiler drops those of rewritten
+  convolutions) belongs where most of what it fuses, or else most of its
+  operands, belong.
+
+  Args:
+    text: `compiled.as_text()`; operands and computations come before use.
+
+  Returns:
+    dict instruction name -> part, without the containers.
+  """
+  result, votes = {}, {}
+  current = Counter()
+  for line in text.splitlines():
+    if opening := _COMPUTATION.match(line):
+      current = votes.setdefault(opening[1], Counter())
+      continue
+    match = _INSTRUCTION.match(line)
+    opcode = match and _OPCODE.search(match[2])
+    if not opcode or opcode[1] in CONTAINERS:
+      continue
+    name, rest = match.groups()
+    path, calls = _PATH.search(rest), _CALLS.search(rest)
+    part = path and part_of(path[1])
+    if re.match(COLLECTIVES, opcode[1]):
+      part = "all-reduce"
+    if not part:
+      found = Counter(votes.get(calls[1]) if calls else None)
+      operands = _OPERAND.findall(rest.partition(", kind=")[0])
+      found = found or Counter(filter(None, map(result.get, operands)))
+      del found["all-reduce"]
+      part = found.most_common(1)[0][0] if found else None
+    result[name] = part
+    if part and path:
+      current[part] += 1
+  return {name: part or OTHER for name, part in result.items()}
+
+
+def instruction_seconds(run):
+  """Profiles one run: Counter of instruction name -> seconds on the device.
+
+  Threads that work side by side add up.
+  """
+  options = jax.profiler.ProfileOptions()
+  options.python_tracer_level = 0
+  with tempfile.TemporaryDirectory() as folder:
+    with jax.profiler.trace(folder, profiler_options=options):
+      run()
+    (path,) = pathlib.Path(folder).rglob("*.xplane.pb")
+    data = jax.profiler.ProfileData.from_file(str(path))
+    planes = list(data.planes)
+    # An accelerator has planes of its own; on the CPU the host does the work.
+    devices = [p for p in planes if p.name.startswith("/device:")] or planes
+    seconds = Counter()
+    for plane in devices:
+      for line in plane.lines:
+        for event in line.events:
+          name = dict(event.stats).get("hlo_op")
+          if name:
+            seconds[name] += event.duration_ns / 1e9
+  return seconds
+
+
+def shares(compiled, run):
+  """The share of each part in the busy time of a compiled program.
+
+  Args:
+    compiled: the program.
+    run: function without arguments that runs it and waits.
+
+  Returns:
+    dict part -> share, all parts present; they add up to 1.
+  """
+  parts = instruction_parts(compiled.as_text())
+  total = Counter(dict.fromkeys([*PARTS, "all-reduce", OTHER], 0.0))
+  for name, seconds in instruction_seconds(run).items():
+    if name in parts:
+      total[parts[name]] += seconds
+  whole = sum(total.values())
+  return {part: seconds / whole for part, seconds in total.items()}

@@ -1,0 +1,118 @@
+"""Compiled programs kept between runs: a second start skips the compiler.
+
+JAX's persistent cache writes its entries in place and never replaces one, so a
+run that is killed while it writes leaves a broken entry for good. Here a run
+reads and writes a folder of its own, which starts with links to all entries of
+the shared one; `publish` moves what is new, and whole, over there.
+"""
+
+import atexit
+import contextlib
+import hashlib
+import os
+import pathlib
+import platform
+import shutil
+import tempfile
+import time
+
+import jax
+
+KEEP = 200  # Entries of the shared folder; the oldest go.
+SHORTEST = 0.2  # Seconds of compilation that are worth a file.
+REQUEST = "/jax/compilation_cache/compile_requests_use_cache"
+STALE = 7 * 24 * 3600  # Seconds; what killed runs left behind goes after this.
+
+
+def default_folder():
+  """The user's cache of compiled programs for this JAX and this processor."""
+  base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+  # A program compiled for one processor can be illegal on another that shares
+  # the home folder.
+  name = f"{jax.__version__} {platform.machine()} {_processor()}"
+  digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+  return pathlib.Path(base) / "c3_jax" / f"compiled-{digest}"
+
+
+def _processor():
+  """What the processor can do, as text; "" where the system does not say."""
+  try:
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+  except OSError:
+    return platform.processor()
+  kinds = ("flags", "Features", "model name")
+  return "".join(sorted({line for line in lines if line.startswith(kinds)}))
+
+
+class Cache:
+  """A run's own view of the shared folder of compiled programs.
+
+  Attributes:
+    shared: folder of whole entries, which runs share.
+    own: folder that JAX uses in this run.
+  """
+
+  def __init__(self, shared):
+    self.shared = pathlib.Path(shared)
+    self.shared.mkdir(parents=True, exist_ok=True)
+    _clean(self.shared)
+    self.own = pathlib.Path(tempfile.mkdtemp(prefix="run-", dir=self.shared))
+    for entry in _entries(self.shared):
+      # Another run may clean up at the same time.
+      with contextlib.suppress(FileNotFoundError):
+        os.link(entry, self.own / entry.name)
+
+  def publish(self):
+    """Gives the entries made so far to the shared folder."""
+    for entry in _entries(self.own):
+      with contextlib.suppress(FileExistsError):
+        os.link(entry, self.shared / entry.name)
+
+  def close(self):
+    """Publishes and removes the own folder."""
+    self.publish()
+    shutil.rmtree(self.own, ignore_errors=True)
+
+
+def _entries(folder):
+  return [path for path in folder.iterdir() if path.name.endswith("-cache")]
+
+
+def _clean(shared):
+  """Forgets the oldest entries, and the folders that killed runs left."""
+  age = lambda path: path.stat().st_mtime  # noqa: E731
+  with contextlib.suppress(FileNotFoundError):
+    for entry in sorted(_entries(shared), key=age)[:-KEEP]:
+      entry.unlink(missing_ok=True)
+    for folder in shared.glob("run-*"):
+      if time.time() - age(folder) > STALE:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def enable():
+  """Keeps this run's compiled programs for the next one.
+
+  Where JAX was told of a cache (JAX_COMPILATION_CACHE_DIR), or the folder
+  cannot be had, nothing is changed.
+
+  Returns:
+    The `Cache`, or None.
+  """
+  if jax.config.jax_compilation_cache_dir:
+    return None
+  try:
+    cache = Cache(default_folder())
+  except OSError:
+    return None
+  jax.config.update("jax_compilation_cache_dir", str(cache.own))
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", SHORTEST)
+  # XLA's own caches would enter the key of an entry by their path, which is
+  # another one in every run.
+  jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
+  atexit.register(cache.close)
+  # What the compilations before this one wrote is whole; a run that is killed
+  # later has shared it.
+  jax.monitoring.register_event_listener(
+    lambda event, **_: cache.publish() if event == REQUEST else None
+  )
+  return cache

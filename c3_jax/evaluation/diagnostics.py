@@ -1,0 +1,97 @@
+"""Landmarks that say nothing: merged, still, or glued to the border.
+
+They are what training without annotations fails by, and the losses do not
+show them. Counts are logged at every checkpoint; what went wrong since the
+last one is a warning that says what to try.
+"""
+
+import logging
+
+import numpy as np
+
+logger = logging.getLogger(__name__)
+
+ADVICE = {
+  "merged": (
+    "lie on one spot. Try fewer landmarks (config.model.k), L_pairs beside "
+    "L_cycle (config.stages.cycle.weights.pairs=1), or a longer stage pairs."
+  ),
+  "still": (
+    "hardly move from picture to picture. Try stronger warps "
+    "(config.augment.target, config.augment.source), or take the picture out "
+    "of the appearance map (config.model.appearance.pool=True)."
+  ),
+  "border": (
+    "are glued to the border. Load larger pictures, so that warps do not show "
+    "their border (config.data.load_size), or a wider config.augment."
+    "mask_margin."
+  ),
+}
+
+
+def faults(points, *, merged, still, border):
+  """Which landmarks say nothing.
+
+  Args:
+    points: [n, k, 2] landmarks of n pictures, (x, y) in [-1, 1].
+    merged: two landmarks are merged whose distance, averaged over the
+      pictures, is less than this fraction of the side.
+    still: a landmark is still whose deviation from its mean place (root mean
+      square) is less than this fraction of the side.
+    border: a landmark is glued to the border that is nearer to it than this
+      fraction of the side in more than half of the pictures.
+
+  Returns:
+    dict merged, still, border -> sorted list of landmarks.
+  """
+  points = np.asarray(points, np.float64) / 2  # The side is 1 long.
+  k = points.shape[1]
+  distance = np.stack(
+    [np.linalg.norm(points - points[:, [i]], axis=-1).mean(0) for i in range(k)]
+  )
+  distance[np.diag_indices(k)] = np.inf
+  variance = ((points - points.mean(0)) ** 2).sum(-1).mean(0)
+  near = 0.5 - np.abs(points).max(-1) < border
+  found = {
+    "merged": (distance < merged).any(1),
+    "still": np.sqrt(variance) < still,
+    "border": near.mean(0) > 0.5,
+  }
+  return {name: np.flatnonzero(where).tolist() for name, where in found.items()}
+
+
+class Diagnostics:
+  """Counts the faults on the first training pictures, and warns of new ones."""
+
+  def __init__(self, config, evaluator, dataset, stages):
+    """Prepares.
+
+    Args:
+      config: `config.eval.diagnostics` is used.
+      evaluator: `evaluate.Evaluator`.
+      dataset: training images.
+      stages: of the run; without one that trains the landmarks there is
+        nothing to count.
+    """
+    options = config.eval.diagnostics.to_dict()
+    trained = any("pose" in stage.train for stage in stages)
+    self._count = min(options.pop("images"), len(dataset)) if trained else 0
+    self._thresholds = options
+    self._evaluator, self._dataset = evaluator, dataset
+    self._before = {name: [] for name in ADVICE}
+
+  def __call__(self, variables):
+    """dict landmarks_merged, landmarks_still, landmarks_border -> count."""
+    if not self._count:
+      return {}
+    points = self._evaluator.first_landmarks(
+      variables, self._dataset, self._count
+    )
+    found = faults(points, **self._thresholds)
+    for name, landmarks in found.items():
+      if set(landmarks) - set(self._before[name]):
+        logger.warning(
+          "Landmarks %s %s", ", ".join(map(str, landmarks)), ADVICE[name]
+        )
+    self._before = found
+    return {f"landmarks_{name}": len(found[name]) for name in found}

@@ -1,0 +1,125 @@
+"""Many processes: how they find each other, wait for, and stop together."""
+
+import itertools
+import logging
+import signal
+
+import jax
+from jax.experimental import multihost_utils
+from orbax.checkpoint import multihost
+
+from c3_jax.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+AUTO = "auto"
+PATIENCE_MS = 3_600_000  # An hour: what evaluation of a large set may take.
+_places = itertools.count()
+
+
+def initialize(coordinator, num_processes=None, process_id=None):
+  """Joins the processes of a run; before anything else touches JAX.
+
+  Args:
+    coordinator: "" for a single process; "auto" asks JAX, which knows SLURM,
+      Open MPI and TPU pods; otherwise host:port of process 0.
+    num_processes, process_id: needed with host:port only.
+
+  Raises:
+    UserError: the three do not go together, or no cluster is found.
+  """
+  given = num_processes is not None or process_id is not None
+  if coordinator in ("", AUTO):
+    if given:
+      raise UserError(
+        "--num_processes and --process_id need --coordinator=HOST:PORT."
+      )
+    if not coordinator:
+      return
+  elif num_processes is None or process_id is None:
+    raise UserError(
+      f"--coordinator={coordinator} needs --num_processes and --process_id, "
+      "or use --coordinator=auto."
+    )
+  elif not coordinator.rpartition(":")[2].isdigit() or ":" not in coordinator:
+    raise UserError(f"--coordinator={coordinator} is not HOST:PORT or auto.")
+  elif not 0 <= process_id < num_processes:
+    raise UserError(
+      f"--process_id={process_id} must be 0 or more and less than "
+      f"--num_processes={num_processes}."
+    )
+  try:
+    jax.distributed.initialize(
+      None if coordinator == AUTO else coordinator, num_processes, process_id
+    )
+  except (ValueError, RuntimeError) as error:
+    raise UserError(
+      f"--coordinator={coordinator} does not work here "
+      f"({str(error).splitlines()[0]}): start the program with srun, on every "
+      "worker of a TPU pod, or give HOST:PORT of process 0."
+    ) from error
+  logger.info(
+    "Process %d of %d, %d of %d devices.",
+    jax.process_index(),
+    jax.process_count(),
+    jax.local_device_count(),
+    jax.device_count(),
+  )
+
+
+def wait(name):
+  """Returns when all processes have come to the call of this name.
+
+  They meet at the coordinator: a collective over the devices gives up when
+  one process is half a minute late, as with a slow compiler.
+  """
+  if jax.process_count() > 1:
+    place = f"c3_jax {next(_places)} {name}"
+    multihost.get_barrier_sync_fn()(key=place, timeout_ms=PATIENCE_MS)
+
+
+def compile_together(step, *args):
+  """Compiles a step in all processes before one of them runs it.
+
+  Args:
+    step: of `parallel.pmap_step`; JAX keeps what it compiled for its calls.
+    *args: of its first call, which a single process leaves the compiling to.
+  """
+  if jax.process_count() > 1:
+    step.lower(*args).compile()
+    wait("compiled")
+
+
+class Interrupt:
+  """Turns SIGTERM and the first Ctrl-C into a question of the loop.
+
+  With several processes JAX passes a SIGTERM that any of them gets on to all,
+  and chooses the step after which they stop.
+  """
+
+  def __init__(self):
+    self._asked = False
+    self._before = {}
+
+  def __enter__(self):
+    if jax.process_count() == 1:
+      self._before = {
+        number: signal.signal(number, self._ask)
+        for number in (signal.SIGTERM, signal.SIGINT)
+      }
+    return self
+
+  def __exit__(self, *args):
+    for number, handler in self._before.items():
+      signal.signal(number, handler)
+
+  def asked(self, step):
+    """Whether to stop after `step`; to be called once each step."""
+    if jax.process_count() > 1:
+      return multihost_utils.reached_preemption_sync_point(step)
+    return self._asked
+
+  def _ask(self, number, frame):
+    del frame
+    self._asked = True
+    signal.signal(number, self._before[number])

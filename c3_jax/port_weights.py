@@ -1,0 +1,144 @@
+"""Command line: ports PyTorch's ImageNet weights of the backbone and the VGG.
+
+python -m c3_jax.port_weights --resnet50=FILE --vgg16=FILE --out=DIR
+"""
+
+import datetime
+import hashlib
+import pathlib
+import pickle
+import warnings
+
+import numpy as np
+import safetensors.numpy
+from absl import flags
+
+from c3_jax import cli, pretrained
+from c3_jax.errors import UserError
+
+PICKLES = (".pth", ".pt", ".bin")
+
+
+def define_flags():
+  """Of this command line; an import of the module defines none."""
+  for network in pretrained.NETWORKS:
+    flags.DEFINE_string(
+      network, "", f"Weights of {network}: .safetensors, or .pth of PyTorch."
+    )
+  flags.DEFINE_string("out", None, "Folder of the ported weights.")
+
+
+def program():
+  """Ports every file that is given; nothing is written unless all fit."""
+  given = {name: flags.FLAGS[name].value for name in pretrained.NETWORKS}
+  files = {name: file for name, file in given.items() if file}
+  if not files:
+    options = ", ".join(f"--{network}=FILE" for network in pretrained.NETWORKS)
+    raise UserError(f"no weights are given: use one or more of {options}.")
+  ported = {
+    network: port_file(pathlib.Path(file), network)
+    for network, file in files.items()
+  }
+  for network, (variables, about) in ported.items():
+    path = pretrained.save(variables, about, flags.FLAGS.out, network)
+    count = sum(x.size for x in variables.values())
+    print(f"{path}: {count:,} numbers from {about['source']}", flush=True)
+
+
+def port_file(path, network):
+  """Reads the file of a network: (variables, about) for `pretrained.save`.
+
+  Raises:
+    UserError: the file cannot be read, or holds something else.
+  """
+  state = read(path)
+  module, table = pretrained.NETWORKS[network]
+  variables = pretrained.port(state, module, table, origin=path, title=network)
+  with path.open("rb") as file:
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
+  today = datetime.datetime.now(datetime.UTC).date()
+  about = {
+    "network": network,
+    "source": path.name,
+    "source_sha256": digest,
+    "date": today.isoformat(),
+  }
+  return variables, about
+
+
+def read(path):
+  """A state dict from disk, without running anything that is in the file.
+
+  Args:
+    path: `pathlib.Path` of .safetensors, or of a file of `torch.save`.
+
+  Returns:
+    dict name -> NumPy array.
+
+  Raises:
+    UserError: no such file, another format, or a damaged or unsafe one.
+  """
+  if not path.is_file():
+    raise UserError(f"{path} is not a file: give the file of the weights.")
+  if path.suffix == ".safetensors":
+    return _read_safetensors(path)
+  if path.suffix in PICKLES:
+    return _read_torch(path)
+  raise UserError(
+    f"{path} is neither .safetensors nor {', '.join(PICKLES)}: name it by what "
+    "it is."
+  )
+
+
+def _read_safetensors(path):
+  try:
+    return safetensors.numpy.load_file(path)
+  except safetensors.SafetensorError as error:
+    raise UserError(
+      f"{path} is not a sound safetensors file ({error}): get it again."
+    ) from error
+
+
+def _read_torch(path):
+  try:
+    import torch
+  except ImportError as error:
+    raise UserError(
+      f"{path} can only be read with PyTorch, which is not installed: run pip "
+      "install torch, or give the weights as .safetensors."
+    ) from error
+  try:
+    with warnings.catch_warnings():
+      # About pickle protocols; what matters is raised.
+      warnings.simplefilter("ignore")
+      # A pickle is a program; with weights_only none of it is run.
+      state = torch.load(path, map_location="cpu", weights_only=True)
+    # As training scripts save it.
+    for name in ("state_dict", "model"):
+      if isinstance(state.get(name), dict):
+        state = state[name]
+    return {str(name): _as_array(value) for name, value in state.items()}
+  except pickle.UnpicklingError as error:
+    # PyTorch's own message recommends to switch the safety off.
+    raise UserError(
+      f"{path} is damaged or holds more than tensors, which could run any "
+      "program; nothing of it was run. Get it from its source, or give the "
+      "weights as .safetensors."
+    ) from error
+  # A damaged or hostile file can make PyTorch raise anything.
+  except Exception as error:
+    raise UserError(
+      f"{path} is not a sound file of a state dict ({type(error).__name__}): "
+      "get it again, or give the weights as .safetensors."
+    ) from error
+
+
+def _as_array(tensor):
+  # NumPy itself has no bfloat16.
+  tensor = tensor.detach()
+  tensor = tensor.float() if tensor.is_floating_point() else tensor
+  return np.asarray(tensor)
+
+
+if __name__ == "__main__":
+  cli.main(program, define_flags, required=["out"])

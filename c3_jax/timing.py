@@ -1,0 +1,76 @@
+"""Clocks of the benchmark: warm calls, compilation, the matrix rate."""
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+# Side of the square product that stands for the best a device can do.
+PRODUCT_SIDE = {"cpu": 2048, "gpu": 8192, "tpu": 8192}
+
+
+@dataclass(frozen=True)
+class Timing:
+  """Seconds of one call: median over rounds, and (longest - shortest) / median.
+
+  Attributes:
+    seconds, spread: as above.
+  """
+
+  seconds: float
+  spread: float
+
+
+def warm(call, *, rounds=5, seconds=1.0) -> Timing:
+  """Times a function that is called again and again.
+
+  Args:
+    call: function without arguments; what it returns is waited for once a
+      round, so that calls may overlap on the device as they do in training.
+    rounds: readings.
+    seconds: least length of a round.
+
+  Returns:
+    A `Timing`.
+  """
+  jax.block_until_ready(call())
+  start = time.perf_counter()
+  jax.block_until_ready(call())
+  calls = max(1, round(seconds / max(time.perf_counter() - start, 1e-6)))
+  readings = []
+  for _ in range(rounds):
+    start = time.perf_counter()
+    for _ in range(calls):
+      out = call()
+    jax.block_until_ready(out)
+    readings.append((time.perf_counter() - start) / calls)
+  middle = statistics.median(readings)
+  return Timing(middle, (max(readings) - min(readings)) / middle)
+
+
+def compile_lowered(lowered):
+  """(compiled program, seconds) of what `jax.jit(f).lower(..)` gives."""
+  start = time.perf_counter()
+  compiled = lowered.compile()
+  return compiled, time.perf_counter() - start
+
+
+def peak_bytes(compiled):
+  """Memory one device needs for a compiled program: all it reads and writes."""
+  memory = compiled.memory_analysis()
+  return (
+    memory.argument_size_in_bytes
+    + memory.output_size_in_bytes
+    - memory.alias_size_in_bytes
+    + memory.temp_size_in_bytes
+  )
+
+
+def matmul_rate(dtype):
+  """FLOP per second of a large square matrix product on one device."""
+  side = PRODUCT_SIDE.get(jax.default_backend(), 4096)
+  a = jnp.ones((side, side), dtype)
+  product = jax.jit(jnp.matmul)
+  return 2 * side**3 / warm(lambda: product(a, a)).seconds

@@ -1,0 +1,50 @@
+"""LSUN cars and bedrooms: the paper's Figure 5.
+
+  python -m c3_jax.main --config=configs/lsun.py:car --config.data.root=LSUN \
+    --workdir=runs/car
+
+Give the ported ImageNet weights (see README). docs/data.md says what LSUN
+holds. Nothing is annotated: the result is figures/landmarks.png, to be held
+beside Figure 5; there is no number to expect.
+
+Arguments: `car` (the default) or `bedroom`; k=10, cycle=1, flow=1 (see
+configs/common.py); stages=123 (see configs/celeba.py); `test`, a run of
+seconds.
+
+"The same setting" as for faces, says the appendix, and that pictures were
+collected; how many is not said. Stages therefore have as many steps as those of
+configs/celeba.py, 36.4 million images in all, whatever the number of pictures;
+--config.data.limit=N takes the first N.
+"""
+
+from configs import common
+
+FACES = 161_962  # Images of CelebA in the paper's training set.
+
+
+def get_config(argument=""):
+  """The configuration of an argument such as "bedroom,k=30"."""
+  chosen, values = common.parse(
+    argument,
+    variants=("car", "bedroom", "test"),
+    k=10,
+    cycle=1,
+    flow=1,
+    stages=123,
+  )
+  stages = values.pop("stages")
+  config = common.base(**values)
+  config.data.update({"name": "lsun", "category": "car"})
+  # Millions of pictures: decoded as they are needed.
+  config.data.cache = False
+  if "bedroom" in chosen:
+    config.data.category = "bedroom"
+  for name, epochs in (("pairs", 20), ("flow", 5), ("cycle", 200)):
+    config.stages[name].steps = -(-epochs * FACES // config.batch_size)
+  config.stages.cycle.drops = (0.5, 0.75)
+  if "test" in chosen:
+    common.small(config, image_size=32, load_size=40)
+    common.quick(config)
+    config.data.example = 60
+  common.select(config, stages)
+  return config.lock()

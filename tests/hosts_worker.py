@@ -1,0 +1,52 @@
+"""One process of a run of several, on CPU devices; started by tests.
+
+  python tests/hosts_worker.py PROCESS PROCESSES PORT WORKDIR
+
+Trains five steps in WORKDIR/done; then in WORKDIR/stopped, until a SIGTERM.
+"""
+
+import logging
+import pathlib
+import sys
+
+import jax
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+from c3_jax import checkpoints, hosts, train
+from configs import synthetic
+
+DEVICES = 4
+STEPS = 5
+
+
+def get_config(steps=STEPS):
+  """The test configuration: some steps of one stage and few layers."""
+  config = synthetic.get_config("test").unlock()
+  config.batch_size = 16
+  config.log_every = 1
+  config.checkpoint_every = 1 if steps == STEPS else steps
+  config.eval.diagnostics.images = 20
+  config.model.backbone.stage_sizes = (0, 0, 1, 1)
+  config.perceptual.taps = ("input", "conv1_2")
+  config.stages.pairs.steps = steps
+  config.stages.flow.steps = 0
+  config.stages.cycle.steps = 0
+  return config
+
+
+def main(process, processes, port, workdir):
+  """Trains as process `process` of `processes`."""
+  jax.config.update("jax_num_cpu_devices", DEVICES // processes)
+  hosts.initialize(f"localhost:{port}", processes, process)
+  logger = logging.getLogger("c3_jax")
+  logger.addHandler(logging.StreamHandler(sys.stdout))
+  logger.setLevel(logging.INFO)
+  checkpoints.RECENT = STEPS  # The first step is looked at, too.
+  train.train_and_evaluate(get_config(), f"{workdir}/done", mode="train")
+  config = get_config(steps=10**6)
+  train.train_and_evaluate(config, f"{workdir}/stopped", mode="train")
+
+
+if __name__ == "__main__":
+  main(*map(int, sys.argv[1:4]), sys.argv[4])

@@ -1,0 +1,123 @@
+"""Tests of AFLW's two releases."""
+
+import csv
+
+import numpy as np
+import pytest
+from scipy import io
+
+from c3_jax.data import aflw, example
+from c3_jax.errors import UserError
+
+SIZES = {"lmdis": (110, 120), "mtfl": (150, 150)}
+
+
+@pytest.fixture
+def root(dots, tmp_path):
+  """Both releases: 5 training and 3 test pictures."""
+  example.write_aflw(tmp_path, train=5, test=3)
+  return tmp_path
+
+
+@pytest.mark.parametrize("release", aflw.RELEASES)
+def test_lists_come_back_point_for_point(root, release):
+  """Names, and (x, y) that count from 0, of either split."""
+  for split, n in (("train", 5), ("test", 3)):
+    drawn = [p for _, p in example._faces(split, n, 0, SIZES[release])]
+    images, names, pixels, sizes = aflw.read_split(
+      root, split=split, release=release
+    )
+    assert len(set(names)) == n
+    assert all((images / name).is_file() for name in names)
+    np.testing.assert_allclose(pixels, drawn, atol=1e-3)
+    if release == "lmdis":
+      assert (sizes == SIZES["lmdis"]).all()
+
+
+def test_mat_files_have_y_before_x(root):
+  """The layout that IMM's and DVE's loaders read, not our writer's word."""
+  arrays = io.loadmat(root / "aflw_train_keypoints.mat")
+  pixels = aflw.read_split(root, split="train", release="lmdis")[2]
+  assert arrays["gt"].shape == (5, 5, 2)
+  np.testing.assert_array_equal(arrays["gt"][..., 0], pixels[..., 1])
+  np.testing.assert_array_equal(arrays["hw"][0], [120, 110])
+
+
+def test_mtfl_trains_on_set_1_only(root):
+  """Rows of other sets in its csv are test pictures."""
+  with open(root / "aflw_cropped" / "facedata_cropped.csv") as file:
+    rows = list(csv.DictReader(file))
+  assert sorted({row["set"] for row in rows}) == ["1", "2"]
+  names = aflw.read_split(root, split="train", release="mtfl")[1]
+  assert names == [row["crop_file"] for row in rows if row["set"] == "1"]
+
+
+def test_training_pictures_have_no_points_and_fit_has(root):
+  """The same pictures twice: to learn from, and for the regression."""
+  options = {
+    "release": "lmdis",
+    "image_size": 16,
+    "load_size": 20,
+    "crop": "imm",
+    "cache": True,
+  }
+  train = aflw.load_aflw(root, split="train", **options)
+  fit = aflw.load_aflw(root, split="fit", **options)
+  assert train.names == fit.names
+  np.testing.assert_array_equal(train.images, fit.images)
+  assert train.points is None
+  assert fit.points.shape == (5, 5, 2)
+
+
+def _spoil(root, how):
+  match how:
+    case "no mat":
+      (root / "aflw_train_keypoints.mat").unlink()
+      return "lmdis", "has no aflw_train_keypoints.mat"
+    case "no mat file":
+      (root / "aflw_train_keypoints.mat").write_text("none")
+      return "lmdis", "is not a MATLAB file"
+    case "other names":
+      (root / "aflw_train_images.txt").write_text("a.jpg\n")
+      return "lmdis", "for the 1 names of"
+    case "lost":
+      (root / "output" / "train_00002.jpg").unlink()
+      return "lmdis", "lacks 1 of 5 .* train_00002.jpg"
+    case "no csv":
+      (root / "aflw_cropped" / "facedata_cropped.csv").unlink()
+      return "mtfl", "has no aflw_cropped/facedata_cropped.csv"
+    case "other csv":
+      (root / "aflw_cropped" / "facedata_cropped.csv").write_text("file,x\n")
+      return "mtfl", "has no column 'set'"
+    case "short rows":
+      path = root / "MTFL" / "testing.txt"
+      path.write_text("AFLW\\a.jpg 1 2 3\n")
+      return "mtfl", "testing.txt: '1,2,3' is not 10 coordinates"
+
+
+@pytest.mark.parametrize(
+  "how",
+  [
+    "no mat",
+    "no mat file",
+    "other names",
+    "lost",
+    "no csv",
+    "other csv",
+    "short rows",
+  ],
+)
+def test_incomplete_or_wrong_releases_are_named(root, how):
+  """The message says which file or count is off."""
+  release, named = _spoil(root, how)
+  with pytest.raises(UserError, match=named):
+    for split in ("train", "test"):
+      aflw.load_aflw(
+        root,
+        split=split,
+        release=release,
+        image_size=8,
+        load_size=8,
+        crop="imm",
+        cache=False,
+      )

@@ -1,0 +1,115 @@
+"""Compiled programs kept between runs."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from c3_jax import compilation
+
+# A program whose compilation takes longer than is worth a file.
+_PROGRAM = """
+import sys, jax, jax.numpy as jnp
+from c3_jax import compilation
+hits = []
+jax.monitoring.register_event_listener(
+  lambda event, **_: hits.append(event.endswith("/cache_hits")))
+compilation.enable()
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.jit(lambda x: jnp.sin(x) * 2)(jnp.ones(3)).block_until_ready()
+print(sum(hits), flush=True)
+if sys.argv[1:]:
+  import os, signal
+  os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def _run(folder, *arguments):
+  """Cache hits of a run of the program that keeps its programs in `folder`."""
+  environment = os.environ | {"XDG_CACHE_HOME": str(folder)}
+  environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+  out = subprocess.run(
+    [sys.executable, "-c", _PROGRAM, *arguments],
+    env=environment,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  return int(out.stdout), out.stderr
+
+
+def test_a_second_run_compiles_nothing(tmp_path):
+  """All programs come from the cache, and nothing else is left behind."""
+  assert _run(tmp_path)[0] == 0
+  (folder,) = (tmp_path / "c3_jax").iterdir()
+  made = sorted(path.name for path in folder.iterdir())
+  assert made and all(name.endswith("-cache") for name in made)
+  hits, errors = _run(tmp_path)
+  assert hits == len(made) and not errors
+  assert sorted(path.name for path in folder.iterdir()) == made
+
+
+def test_what_a_killed_run_was_writing_is_not_shared(tmp_path):
+  """Its last entry stays in its own folder; those before it are shared."""
+  _run(tmp_path, "kill")
+  (folder,) = (tmp_path / "c3_jax").iterdir()
+  (own,) = folder.glob("run-*")
+  shared = {path.name for path in folder.glob("*-cache")}
+  assert len({path.name for path in own.iterdir()} - shared) == 1
+  assert _run(tmp_path)[0] == len(shared)
+
+
+@pytest.fixture
+def shared(tmp_path):
+  """A shared folder with the entry `a`."""
+  (tmp_path / "a-cache").write_bytes(b"a")
+  return tmp_path
+
+
+def test_an_entry_is_seen_by_the_runs_that_start_after_it(shared):
+  """Runs begin with what is shared, and add to it once."""
+  first, beside = compilation.Cache(shared), compilation.Cache(shared)
+  assert (first.own / "a-cache").read_bytes() == b"a"
+  (first.own / "b-cache").write_bytes(b"b")
+  (beside.own / "b-cache").write_bytes(b"b")
+  first.close()
+  beside.close()
+  later = compilation.Cache(shared)
+  assert sorted(path.name for path in later.own.iterdir()) == [
+    "a-cache",
+    "b-cache",
+  ]
+
+
+def test_old_entries_and_what_killed_runs_left_are_removed(shared, monkeypatch):
+  """The newest entries stay; a run's folder goes after a week."""
+  monkeypatch.setattr(compilation, "KEEP", 2)
+  for age, name in enumerate(("d", "c", "b")):
+    (shared / f"{name}-cache").write_bytes(b"x")
+    os.utime(shared / f"{name}-cache", (1e9 - age,) * 2)
+  week = time.time() - compilation.STALE
+  for name, made in (("run-old", week - 60), ("run-new", week + 60)):
+    (shared / name).mkdir()
+    os.utime(shared / name, (made, made))
+  compilation.Cache(shared).close()
+  left = sorted(path.name for path in shared.iterdir())
+  assert left == ["a-cache", "d-cache", "run-new"]
+
+
+def test_a_folder_that_cannot_be_had_is_no_reason_to_stop(
+  tmp_path, monkeypatch
+):
+  """A home that is a file: the run goes on without a cache."""
+  (tmp_path / "c3_jax").write_text("not a folder")
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+  import jax
+
+  before = jax.config.jax_compilation_cache_dir
+  jax.config.update("jax_compilation_cache_dir", None)
+  try:
+    assert compilation.enable() is None
+    assert jax.config.jax_compilation_cache_dir is None
+  finally:
+    jax.config.update("jax_compilation_cache_dir", before)

@@ -1,0 +1,64 @@
+"""The benchmark of faces pairs different people and measures both networks."""
+
+import importlib.util
+import pathlib
+
+import numpy as np
+import pytest
+
+from c3_jax import build, restore
+from c3_jax.data import example
+from c3_jax.data.arrays import ArrayDataset
+from c3_jax.errors import UserError
+from configs import synthetic
+
+SCRIPT = pathlib.Path(__file__).parents[1] / "benchmarks" / "facelab.py"
+
+
+@pytest.fixture(scope="module")
+def facelab():
+  """The script as a module."""
+  spec = importlib.util.spec_from_file_location("facelab", SCRIPT)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
+
+
+def test_each_picture_meets_the_next_ones(facelab):
+  """Every ordered couple of a shift once, never a picture with itself."""
+  n = 5
+  images = np.zeros((n, 8, 8, 3), np.uint8) + np.arange(
+    n, dtype=np.uint8
+  ).reshape(n, 1, 1, 1)
+  points = np.random.default_rng(0).uniform(-0.9, 0.9, (n, 4, 2))
+  points[2, 1, 0] = 1.5  # Out of sight in one picture: out in all.
+  found = facelab.pairs_of(ArrayDataset(images, points), (1, 3))
+  couples = found.images[:, 0, 0, 0].reshape(-1, 2).tolist()
+  assert couples == [[i, (i + s) % n] for s in (1, 3) for i in range(n)]
+  np.testing.assert_array_equal(
+    found.points[1], np.float32(points[1][[0, 2, 3]])
+  )
+
+
+def test_an_untrained_network_is_measured_as_such(
+  facelab, tmp_path, monkeypatch
+):
+  """With the initial parameters both columns are the same numbers."""
+  example.write_folder(tmp_path, train=4, test=6)
+  config = synthetic.get_config("test")
+  model, _ = build.networks(config)
+  state = build.initial_state(config, model)
+  variables = {"params": state.params, "batch_stats": state.batch_stats}
+  monkeypatch.setattr(
+    restore,
+    "load",
+    lambda workdir: restore.Trained(config, model, variables, 7),
+  )
+  run = lambda shifts: facelab.run("run", tmp_path, "landmarks.csv", shifts)  # noqa: E731
+  result = run([1, 2])
+  assert result["trained"] == result["untrained"]
+  assert (result["people"], result["trained"]["pairs"]) == (6, 12)
+  text = facelab.table(result)
+  assert f"{result['trained']['readings']['flow']['box@0.1']:.1f}" in text
+  with pytest.raises(UserError, match="use 1 to 5"):
+    run([6])

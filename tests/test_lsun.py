@@ -1,0 +1,84 @@
+"""Tests of LSUN: the LMDB as downloaded, and exported folders."""
+
+import itertools
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from c3_jax.data import example, lsun
+from c3_jax.errors import UserError
+
+OPTIONS = {"image_size": 24, "load_size": 30, "crop": "square"}
+
+
+def _load(root, **kwargs):
+  kwargs = {"category": "car", "cache": True} | OPTIONS | kwargs
+  return lsun.load_lsun(root, **kwargs)
+
+
+def test_lmdb_and_export_are_the_pictures_that_were_drawn(dots, tmp_path):
+  """Both layouts, cached and streamed, equal Pillow's decoded WebP."""
+  for name, lmdb in (("a", True), ("b", False)):
+    (tmp_path / name).mkdir()
+    example.write_lsun(tmp_path / name, train=5, lmdb=lmdb)
+  files = sorted((tmp_path / "b" / "car").rglob("*.webp"))
+  assert [path.parent.parent.name for path in files] == ["0"] * 5
+  oracle = np.stack(
+    [
+      np.asarray(
+        Image.open(path)
+        .convert("RGB")
+        .resize((30, 30), Image.BILINEAR, box=(12, 0, 84, 72))
+      )
+      for path in files
+    ]
+  )
+  for folder, cache in itertools.product("ab", (True, False)):
+    data = _load(tmp_path / folder, cache=cache)
+    (batch,) = data.eval_batches(5)
+    difference = batch["image"].astype(int) - oracle
+    assert np.abs(difference).max() <= 1
+  assert (
+    _load(tmp_path / "a", limit=2).names == [path.stem for path in files][:2]
+  )
+
+
+def test_lmdb_streams_in_the_order_of_its_array(dots, tmp_path):
+  """Training batches of the LMDB and of the array in memory are the same."""
+  example.write_lsun(tmp_path, train=5, lmdb=True)
+  stream = _load(tmp_path, category="bedroom", cache=False)
+  array = _load(tmp_path, category="bedroom")
+  for a, b in itertools.islice(
+    zip(
+      stream.batches(3, seed=2, start_step=1),
+      array.batches(3, seed=2, start_step=1),
+      strict=True,
+    ),
+    6,
+  ):
+    np.testing.assert_array_equal(a["index"], b["index"])
+    np.testing.assert_array_equal(a["image"], b["image"])
+
+
+def test_without_lmdb_the_package_is_named(dots, tmp_path, monkeypatch):
+  """It is not a requirement of c3_jax."""
+  example.write_lsun(tmp_path, train=1, lmdb=True)
+  monkeypatch.setitem(sys.modules, "lmdb", None)
+  with pytest.raises(UserError, match="pip install lmdb"):
+    _load(tmp_path)
+
+
+def test_a_spoilt_lmdb_is_named(tmp_path):
+  """A download that was cut off."""
+  (tmp_path / "car").mkdir()
+  (tmp_path / "car" / "data.mdb").write_bytes(b"no database" * 99)
+  with pytest.raises(UserError, match="car is not a whole LMDB"):
+    _load(tmp_path)
+
+
+def test_a_missing_category_is_named(dots, tmp_path):
+  """With every place that was looked at."""
+  with pytest.raises(UserError, match="has no bedroom_train_lmdb or"):
+    _load(tmp_path, category="bedroom")

@@ -40,7 +40,7 @@ def main():
   """Starts twice, prints both and their ratio."""
   with tempfile.TemporaryDirectory() as folder:
     folder = pathlib.Path(folder)
-    environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
+    environment = os.environ | {"C3_JAX_CACHE": str(folder / "cache")}
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)
     times = [
       start(folder, name, sys.argv[1:], environment)

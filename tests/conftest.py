@@ -16,7 +16,7 @@ from PIL import Image
 ROOT = pathlib.Path(__file__).parents[1]
 
 # Where the programs that tests start keep what they compiled.
-os.environ["XDG_CACHE_HOME"] = str(ROOT / ".cache")
+os.environ["C3_JAX_CACHE"] = str(ROOT / ".cache")
 
 # Before the first use of JAX, which fixes the number of devices.
 jax.config.update("jax_num_cpu_devices", 4)

@@ -108,8 +108,10 @@ def test_one_all_reduce_of_the_gradients(name):
   moving, _ = optim.partition(arguments[0].params, stage.train)
   count = sum(np.prod(x.shape, dtype=int) for x in moving.values())
   sizes = all_reduces(text)
-  # The gradients, and with them the terms of the loss.
-  assert [n for n in sizes if n >= count] == [count + 1]
+  # The gradients, and with them the terms of the loss. The compiler may add a
+  # few numbers of other averages to them.
+  (most,) = [n for n in sizes if n >= count]
+  assert count < most < count + 100
   # Channels of a layer, a few at a time; in stage flow there is none.
   rest = [n for n in sizes if n < count]
   if name == "flow":

@@ -20,9 +20,9 @@ from c3_jax.evaluation import diagnostics
 from configs import synthetic
 
 TERMS = {
-  "pairs": {"pairs"},
+  "pairs": {"pairs", "warp", "apart"},
   "flow": {"flow"},
-  "cycle": {"cycle", "inv", "equiv"},
+  "cycle": {"cycle", "warp", "apart", "inv", "equiv"},
 }
 END = 30  # Three stages of ten steps.
 SAVED = [4, 8, 10, 12, 16, 20, 24, 28, 30]

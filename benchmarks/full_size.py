@@ -1,6 +1,6 @@
 """The paper's network at full size, a few steps of each stage on this machine.
 
-  python benchmarks/full_size.py --out=benchmarks/full_size.json
+  python -m benchmarks.full_size --out=benchmarks/full_size.json
 
 ResNet-50 at output stride 8, 128 px, K = 30, eight images of noise: one process
 a stage, for its peak of memory. Also lowers each step for CUDA and TPU, and
@@ -13,13 +13,11 @@ import json
 import multiprocessing
 import pathlib
 import resource
-import sys
 import time
 
 import jax
 import numpy as np
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 from c3_jax import build, parallel, steps
 from configs import celeba
 
@@ -103,11 +101,13 @@ def main():
     rows.append(row)
     args.out.write_text(json.dumps({"options": options, "rows": rows}) + "\n")
     losses = ", ".join(f"{loss:.4f}" for loss in row["loss"])
-    print(
-      f"| {name} | {row['finite']} | {losses} | {row['gflop_per_image']:.1f} "
-      f"| {row['temporary_gib']:.2f} GiB | {row['peak_resident_gib']:.2f} GiB |",
-      flush=True,
-    )
+    numbers = [
+      f"{row['gflop_per_image']:.1f}",
+      f"{row['temporary_gib']:.2f} GiB",
+      f"{row['peak_resident_gib']:.2f} GiB",
+    ]
+    cells = [name, str(row["finite"]), losses, *numbers]
+    print(f"| {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Kills a small run at random moments, resumes it, and compares the outcome.
 
-  python benchmarks/kill.py --out=benchmarks/kill.json
+  python -m benchmarks.kill --out=benchmarks/kill.json
 
 A run of three stages and 30 steps, saved every fourth, gets one SIGKILL: at a
 random time of all of it, after a random step, or within a random save. Started
@@ -18,9 +18,6 @@ import signal
 import sys
 import tempfile
 import time
-
-ROOT = pathlib.Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
 
 import jax
 import numpy as np

@@ -22,8 +22,12 @@ import jax
 import numpy as np
 from PIL import Image
 
+from c3_jax import parallel, photos, predict, restore
+from c3_jax.data import pipeline
+
 COUNT, FIRST = 1000, 100
 BROKEN = (7, 400, 801)
+WAITING = os.WNOHANG | os.WNOWAIT
 
 
 def draw(folder):
@@ -46,31 +50,43 @@ def draw(folder):
 
 def run(workdir, images, out, *options):
   """Runs the command line: seconds, largest resident size in MB, status."""
-  start = time.monotonic()
-  process = subprocess.Popen(
-    [
-      sys.executable,
-      "-m",
-      "c3_jax.predict",
-      f"--workdir={workdir}",
-      f"--images={images}",
-      f"--out={out}",
-      *options,
-    ],
-    stderr=subprocess.PIPE,
-    text=True,
-  )
-  log = process.stderr.read()
-  _, status, usage = os.wait4(process.pid, 0)
-  status = os.waitstatus_to_exitcode(status)
-  named = log.count("cannot be read")
+  start, peak = time.monotonic(), 0
+  with tempfile.TemporaryFile("w+") as log:
+    process = subprocess.Popen(
+      [
+        sys.executable,
+        "-m",
+        "c3_jax.predict",
+        f"--workdir={workdir}",
+        f"--images={images}",
+        f"--out={out}",
+        *options,
+      ],
+      stderr=log,
+    )
+    # Not by wait4: what that tells includes the size of this program, of
+    # which the other is a fork at first.
+    while os.waitid(os.P_PID, process.pid, os.WEXITED | WAITING) is None:
+      peak = max(peak, _high_water(process.pid))
+      time.sleep(0.1)
+    _, status, usage = os.wait4(process.pid, 0)
+    log.seek(0)
+    named = log.read().count("cannot be read")
   return {
     "seconds": round(time.monotonic() - start, 1),
     "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
-    "peak_rss_mb": round(usage.ru_maxrss / 1024),
-    "exit_status": status,
+    "peak_rss_mb": round(peak / 1024),
+    "exit_status": os.waitstatus_to_exitcode(status),
     "named_as_broken": named,
   }
+
+
+def _high_water(pid):
+  """Largest resident size of a program so far, kB; 0 once it has ended."""
+  for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+    if line.startswith("VmHWM:"):
+      return int(line.split()[1])
+  return 0
 
 
 def coordinates(path):
@@ -86,12 +102,8 @@ def largest_difference(a, b):
   return float(max(np.abs(a[name] - b[name]).max() for name in a.keys() & b))
 
 
-def by_pipeline(workdir, folder, names):
+def by_pipeline(trained, folder, names):
   """{file: [2 k]} with the pictures decoded by TensorFlow."""
-  from c3_jax import parallel, photos, predict, restore
-  from c3_jax.data import pipeline
-
-  trained = restore.load(workdir)
   frame = photos.Frame.of(trained.config)
   function = parallel.pmap_eval(predict.forward(trained.model))
   margin = (frame.load_size - frame.image_size) // 2
@@ -123,8 +135,12 @@ def main():
     for name in names[:FIRST]:
       (few / name).parent.mkdir(exist_ok=True)
       os.link(folder / name, few / name)
+    trained = restore.load(arguments.workdir)
     result = {
       "device": jax.devices()[0].device_kind,
+      "image_size": trained.config.data.image_size,
+      "k": trained.config.model.k,
+      "step": trained.step,
       "first_100": run(arguments.workdir, few, root / "few.csv"),
       "all_1000": run(arguments.workdir, folder, root / "all.csv"),
       "all_1000_with_overlays": run(
@@ -148,7 +164,7 @@ def main():
         rows, coordinates(root / "few.csv")
       ),
       "Pillow and tf.data": largest_difference(
-        rows, by_pipeline(arguments.workdir, folder, names)
+        rows, by_pipeline(trained, folder, names)
       ),
     }
   text = json.dumps(result, indent=1)

@@ -14,14 +14,16 @@ from absl import app, flags
 from c3_jax.errors import UserError
 
 
-def main(program, *, required=()):
+def main(program, define_flags, *, required=()):
   """Parses the flags and runs a program, as `python -m c3_jax.X` does.
 
   Args:
+    define_flags: function without arguments that defines the program's flags.
     program: function without arguments that reads its flags; returns an exit
       status, None for 0.
     required: names of the flags that must be given.
   """
+  define_flags()
   flags.mark_flags_as_required(list(required))
   app.run(functools.partial(run, program), flags_parser=parse)
 

@@ -78,21 +78,16 @@ def wait(name):
     multihost.get_barrier_sync_fn()(key=place, timeout_ms=PATIENCE_MS)
 
 
-def compiled(step, *args):
-  """Compiles a step for these arguments, in all processes, before any runs.
+def compile_together(step, *args):
+  """Compiles a step in all processes before one of them runs it.
 
   Args:
-    step: of `parallel.pmap_step`.
-    *args: of its first call.
-
-  Returns:
-    The step; a single process compiles it when it is first called.
+    step: of `parallel.pmap_step`; JAX keeps what it compiled for its calls.
+    *args: of its first call, which a single process leaves the compiling to.
   """
-  if jax.process_count() == 1:
-    return step
-  step = step.lower(*args).compile()
-  wait("compiled")
-  return step
+  if jax.process_count() > 1:
+    step.lower(*args).compile()
+    wait("compiled")
 
 
 class Interrupt:

@@ -11,40 +11,47 @@ from ml_collections import config_flags
 
 from c3_jax import cli, compilation, hosts, metrics, train
 
-_CONFIG = config_flags.DEFINE_config_file(
-  "config", None, "Config file, configs/X.py[:arguments].", lock_config=True
-)
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
-_MODE = flags.DEFINE_enum(
-  "mode", train.MODES[0], train.MODES, "What to do in the workdir."
-)
-_COORDINATOR = flags.DEFINE_string(
-  "coordinator",
-  "",
-  "Of several processes: HOST:PORT of the first, or auto on a cluster that JAX "
-  "knows (SLURM, Open MPI, TPU pods).",
-)
-_NUM_PROCESSES = flags.DEFINE_integer(
-  "num_processes", None, "How many there are, with HOST:PORT."
-)
-_PROCESS_ID = flags.DEFINE_integer(
-  "process_id", None, "Which of them this is, from 0, with HOST:PORT."
-)
+
+def define_flags():
+  """Of this command line; an import of the module defines none."""
+  config_flags.DEFINE_config_file(
+    "config", None, "Config file, configs/X.py[:arguments].", lock_config=True
+  )
+  flags.DEFINE_string("workdir", None, "Folder of the run.")
+  flags.DEFINE_enum(
+    "mode", train.MODES[0], train.MODES, "What to do in the workdir."
+  )
+  flags.DEFINE_string(
+    "coordinator",
+    "",
+    "Of several processes: HOST:PORT of the first, or auto on a cluster that "
+    "JAX knows (SLURM, Open MPI, TPU pods).",
+  )
+  flags.DEFINE_integer(
+    "num_processes", None, "How many there are, with HOST:PORT."
+  )
+  flags.DEFINE_integer(
+    "process_id", None, "Which of them this is, from 0, with HOST:PORT."
+  )
 
 
 def program():
   """Runs what the flags say: the exit status."""
-  if not _COORDINATOR.value:
+  if not flags.FLAGS.coordinator:
     # Where there is nothing to save. Among several processes JAX listens.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-  hosts.initialize(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
+  hosts.initialize(
+    flags.FLAGS.coordinator, flags.FLAGS.num_processes, flags.FLAGS.process_id
+  )
   compilation.enable()
   try:
-    train.train_and_evaluate(_CONFIG.value, _WORKDIR.value, mode=_MODE.value)
+    train.train_and_evaluate(
+      flags.FLAGS.config, flags.FLAGS.workdir, mode=flags.FLAGS.mode
+    )
   except metrics.Diverged as error:
     return cli.fail(error, status=1)
   return 0
 
 
 if __name__ == "__main__":
-  cli.main(program, required=["config", "workdir"])
+  cli.main(program, define_flags, required=["config", "workdir"])

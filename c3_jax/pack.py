@@ -19,11 +19,14 @@ from c3_jax.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-_CONFIG = config_flags.DEFINE_config_file(
-  "config", None, "Config file, configs/X.py[:arguments].", lock_config=True
-)
-_SPLIT = flags.DEFINE_enum("split", "train", load.SPLITS, "What to pack.")
-_OUT = flags.DEFINE_string("out", None, "File to write, X.npz.")
+
+def define_flags():
+  """Of this command line; an import of the module defines none."""
+  config_flags.DEFINE_config_file(
+    "config", None, "Config file, configs/X.py[:arguments].", lock_config=True
+  )
+  flags.DEFINE_enum("split", "train", load.SPLITS, "What to pack.")
+  flags.DEFINE_string("out", None, "File to write, X.npz.")
 
 
 def pack(config, split, out):
@@ -61,13 +64,13 @@ def pack(config, split, out):
 
 def program():
   """Packs what the flags say."""
-  dataset = pack(_CONFIG.value, _SPLIT.value, _OUT.value)
-  size = pathlib.Path(_OUT.value).stat().st_size
+  dataset = pack(flags.FLAGS.config, flags.FLAGS.split, flags.FLAGS.out)
+  size = pathlib.Path(flags.FLAGS.out).stat().st_size
   print(
-    f"{_OUT.value}: {len(dataset)} of {_SPLIT.value}, "
+    f"{flags.FLAGS.out}: {len(dataset)} of {flags.FLAGS.split}, "
     f"{dataset.load_size} x {dataset.load_size} pixels, {size / 1e6:.1f} MB"
   )
 
 
 if __name__ == "__main__":
-  cli.main(program, required=["config", "out"])
+  cli.main(program, define_flags, required=["config", "out"])

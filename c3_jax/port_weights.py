@@ -16,20 +16,22 @@ from absl import flags
 from c3_jax import cli, pretrained
 from c3_jax.errors import UserError
 
-_FILES = {
-  network: flags.DEFINE_string(
-    network, "", f"Weights of {network}: .safetensors, or .pth of PyTorch."
-  )
-  for network in pretrained.NETWORKS
-}
-_OUT = flags.DEFINE_string("out", None, "Folder of the ported weights.")
-
 PICKLES = (".pth", ".pt", ".bin")
+
+
+def define_flags():
+  """Of this command line; an import of the module defines none."""
+  for network in pretrained.NETWORKS:
+    flags.DEFINE_string(
+      network, "", f"Weights of {network}: .safetensors, or .pth of PyTorch."
+    )
+  flags.DEFINE_string("out", None, "Folder of the ported weights.")
 
 
 def program():
   """Ports every file that is given; nothing is written unless all fit."""
-  files = {name: flag.value for name, flag in _FILES.items() if flag.value}
+  given = {name: flags.FLAGS[name].value for name in pretrained.NETWORKS}
+  files = {name: file for name, file in given.items() if file}
   if not files:
     options = ", ".join(f"--{network}=FILE" for network in pretrained.NETWORKS)
     raise UserError(f"no weights are given: use one or more of {options}.")
@@ -38,7 +40,7 @@ def program():
     for network, file in files.items()
   }
   for network, (variables, about) in ported.items():
-    path = pretrained.save(variables, about, _OUT.value, network)
+    path = pretrained.save(variables, about, flags.FLAGS.out, network)
     count = sum(x.size for x in variables.values())
     print(f"{path}: {count:,} numbers from {about['source']}", flush=True)
 
@@ -139,4 +141,4 @@ def _as_array(tensor):
 
 
 if __name__ == "__main__":
-  cli.main(program, required=["out"])
+  cli.main(program, define_flags, required=["out"])

@@ -317,34 +317,36 @@ def _write(batch, predictor, table, overlay, pool):
     list(pool.map(drawing.save, paths, targets, *zip(*rows, strict=True)))
 
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
-_IMAGES = flags.DEFINE_string("images", None, "Folder or pattern of pictures.")
-_OUT = flags.DEFINE_string("out", None, "The csv file to write.")
-_OVERLAY = flags.DEFINE_string(
-  "overlay", "", "Folder for pictures with their landmarks drawn in."
-)
-_REGRESSOR = flags.DEFINE_string(
-  "regressor", "", "An eval/DATASET.json: estimate its annotated points too."
-)
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Pictures at once.")
-_STEP = flags.DEFINE_integer("step", None, "Of the checkpoint; else the best.")
+def define_flags():
+  """Of this command line; an import of the module defines none."""
+  flags.DEFINE_string("workdir", None, "Folder of the run.")
+  flags.DEFINE_string("images", None, "Folder or pattern of pictures.")
+  flags.DEFINE_string("out", None, "The csv file to write.")
+  flags.DEFINE_string(
+    "overlay", "", "Folder for pictures with their landmarks drawn in."
+  )
+  flags.DEFINE_string(
+    "regressor", "", "An eval/DATASET.json: estimate its annotated points too."
+  )
+  flags.DEFINE_integer("batch_size", 32, "Pictures at once.")
+  flags.DEFINE_integer("step", None, "Of the checkpoint; else the best.")
 
 
 def main():
   """Reads the flags and predicts: the exit status."""
   done, failed = predict(
-    _WORKDIR.value,
-    _IMAGES.value,
-    _OUT.value,
-    overlay=_OVERLAY.value,
-    regressor=_REGRESSOR.value,
-    batch_size=_BATCH_SIZE.value,
-    step=_STEP.value,
+    flags.FLAGS.workdir,
+    flags.FLAGS.images,
+    flags.FLAGS.out,
+    overlay=flags.FLAGS.overlay,
+    regressor=flags.FLAGS.regressor,
+    batch_size=flags.FLAGS.batch_size,
+    step=flags.FLAGS.step,
   )
   logger.info(
-    "Wrote %s: %d pictures, %d warning(s).", _OUT.value, done, len(failed)
+    "Wrote %s: %d pictures, %d warning(s).", flags.FLAGS.out, done, len(failed)
   )
 
 
 if __name__ == "__main__":
-  cli.main(main, required=["workdir", "images", "out"])
+  cli.main(main, define_flags, required=["workdir", "images", "out"])

@@ -50,7 +50,7 @@ def check_config(config, workdir, stages, step):
   _refuse(config, f"{workdir} was trained with {'; '.join(changes)}", changes)
 
 
-def check_data(config, workdir, before, now):
+def check_data(config, workdir, checkpoints, now):
   """Refuses to continue on another number of training images.
 
   Epochs would have another length, and their order would be another.
@@ -58,17 +58,19 @@ def check_data(config, workdir, before, now):
   Args:
     config: see `check_config`.
     workdir: folder of the run.
-    before: n_train of the checkpoint, or None.
+    checkpoints: `Checkpoints` in it.
     now: number of training images.
 
   Raises:
     UserError: names both numbers.
   """
-  changed = before is not None and before != now
+  if checkpoints.latest is None:
+    return
+  before = checkpoints.notes(checkpoints.latest)["n_train"]
   _refuse(
     config,
     f"{workdir} was trained on {before} images of config.data, not on {now}",
-    changed,
+    before != now,
   )
 
 
@@ -153,7 +155,7 @@ def newest(config, model, stages, checkpoints):
       f"{damage} It was the last one: start afresh in another --workdir."
     )
   state = first_state(config, model)
-  return build.enter(state, stages[0]), {"pending": [], "n_train": None}
+  return build.enter(state, stages[0]), {"pending": []}
 
 
 def check_init(config):

@@ -237,21 +237,23 @@ def collect(workdirs):
   return "\n\n".join(filter(None, parts)) + "\n"
 
 
-_WORKDIRS = flags.DEFINE_list("workdirs", None, "Folders of runs.")
-_OUT = flags.DEFINE_string("out", "", "File to write; else it is printed.")
+def define_flags():
+  """Of this command line; an import of the module defines none."""
+  flags.DEFINE_list("workdirs", None, "Folders of runs.")
+  flags.DEFINE_string("out", "", "File to write; else it is printed.")
 
 
 def main():
   """Reads the flags, prints or writes the tables."""
-  text = collect(_WORKDIRS.value)
-  if not _OUT.value:
+  text = collect(flags.FLAGS.workdirs)
+  if not flags.FLAGS.out:
     print(text, end="")
     return
-  out = pathlib.Path(_OUT.value)
+  out = pathlib.Path(flags.FLAGS.out)
   part = out.with_name(f".{out.name}.part")
   part.write_text(text)
   os.replace(part, out)
 
 
 if __name__ == "__main__":
-  cli.main(main, required=["workdirs"])
+  cli.main(main, define_flags, required=["workdirs"])

@@ -53,12 +53,13 @@ def train_and_evaluate(config, workdir, *, mode="train_and_evaluate"):
   workdir.mkdir(parents=True, exist_ok=True)
   with Checkpoints(workdir, repair=True) as checkpoints:
     resume.check_config(config, workdir, stages, checkpoints.latest)
+    resume.check_data(config, workdir, checkpoints, len(splits.train))
     state, notes = resume.newest(config, setup.model, stages, checkpoints)
-    resume.check_data(config, workdir, notes["n_train"], len(splits.train))
     resume.write_config(config, workdir)
-    if checkpoints.latest is None and config.weights.resnet50:
-      # From here on nothing needs the ported ResNet: neither to go on, nor to
-      # say how good the untrained network was.
+    given = config.weights.resnet50 or config.init.workdir
+    if checkpoints.latest is None and given:
+      # From here on nothing needs what was given: neither to go on, nor to say
+      # how good the untrained network was.
       checkpoints.save(state, n_train=len(splits.train))
     finished = train(
       config,
@@ -167,7 +168,7 @@ def train(
           p_step = parallel.pmap_step(
             functools.partial(steps.train_step, setup, stage)
           )
-          p_step = hosts.compiled(p_step, state, frozen, batch)
+          hosts.compile_together(p_step, state, frozen, batch)
         state, values = p_step(state, frozen, batch)
         step += 1
         recent.append(values)

@@ -27,12 +27,12 @@ Arguments:
   test          a small network on a few drawn faces, seconds
 
 Cost: 161,962 images an epoch, 810 steps of 200. Stage pairs sees 3.2 million
-images, flow 0.8, cycle 32.4; docs/training.md has FLOP and memory. The appendix
-gives 4 GPUs with 50 images each.
+images, flow 0.8, cycle 32.4; docs/training.md has FLOP and memory. In the
+appendix: 4 GPUs with 50 images each.
 
-From the appendix: Adam at 5e-4, a tenth at epochs 100 and 150, 200 epochs, L2 of
-1e-4, N(0, 0.01) for E_a, E_p and D, 200 images a step. Lengths of pairs and flow,
-and all of the fine-tuning, are ours.
+From the appendix: Adam at 5e-4, a tenth at epochs 100 and 150, 200 epochs, L2
+of 1e-4, N(0, 0.01) for E_a, E_p and D, 200 images a step. The lengths of pairs
+and flow, and all of the fine-tuning, are ours.
 """
 
 from configs import common

@@ -8,7 +8,8 @@ holds. Nothing is annotated: the result is figures/landmarks.png, to be held
 beside Figure 5; there is no number to expect.
 
 Arguments: `car` (the default) or `bedroom`; k=10, cycle=1, flow=1 (see
-configs/common.py); stages=123 (see configs/celeba.py); `test`, a run of seconds.
+configs/common.py); stages=123 (see configs/celeba.py); `test`, a run of
+seconds.
 
 "The same setting" as for faces, says the appendix, and that pictures were
 collected; how many is not said. Stages therefore have as many steps as those of

@@ -98,7 +98,10 @@ def leaves(workdir, step):
 
 def test_two_processes_equal_one(one, two):
   """Parameters after five steps, and metrics, do not depend on processes."""
-  a, b = leaves(one, hosts_worker.STEPS), leaves(two[0] / "done", hosts_worker.STEPS)
+  a, b = (
+    leaves(one, hosts_worker.STEPS),
+    leaves(two[0] / "done", hosts_worker.STEPS),
+  )
   assert a.keys() == b.keys()
   rate = records(one)[0]["learning_rate"]
   for path in a:
@@ -163,5 +166,4 @@ def test_one_process_needs_no_coordinator():
   """Without flags nothing is joined, and nobody is waited for."""
   hosts.initialize("")
   hosts.wait("anything")
-  step = object()
-  assert hosts.compiled(step) is step
+  hosts.compile_together(None)

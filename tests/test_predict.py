@@ -27,6 +27,7 @@ import json, sys
 sys.modules["tensorflow"] = None
 from absl import flags
 from c3_jax import cli, predict
+predict.define_flags()
 for arguments in json.load(sys.stdin):
   flags.FLAGS.unparse_flags()
   argv = cli.parse(["predict", *arguments])

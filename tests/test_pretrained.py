@@ -234,5 +234,7 @@ def test_fit_names_the_first_difference():
   with pytest.raises(ValueError, match="conv3_1.* there and absent in the"):
     pretrained.fit(variables, wanted)
   thin = pretrained.shapes(VGG("vgg16", taps=("conv1_1",), width=0.5))
-  with pytest.raises(ValueError, match=r"conv1_1/bias is \(64,\) there and \(32,\)"):
+  with pytest.raises(
+    ValueError, match=r"conv1_1/bias is \(64,\) there and \(32,\)"
+  ):
     pretrained.fit(variables, thin, exactly=False)

@@ -1,5 +1,6 @@
 """Tests of the loop: whole runs of the test configuration, and their ends."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -11,15 +12,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from c3_jax import augment, build, metrics, parallel, train
+from c3_jax import augment, build, metrics, parallel, resume, train
 from c3_jax.checkpoints import Checkpoints
+from c3_jax.data import arrays
 from c3_jax.errors import UserError
+from c3_jax.evaluation import diagnostics
 from configs import synthetic
 
 TERMS = {
-  "pairs": {"pairs"},
+  "pairs": {"pairs", "warp", "apart"},
   "flow": {"flow"},
-  "cycle": {"cycle", "inv", "equiv"},
+  "cycle": {"cycle", "warp", "apart", "inv", "equiv"},
 }
 END = 30  # Three stages of ten steps.
 SAVED = [4, 8, 10, 12, 16, 20, 24, 28, 30]
@@ -78,7 +81,7 @@ def state_of(workdir, step=None):
   setup = build.setup(config)
   with Checkpoints(workdir) as checkpoints:
     step = checkpoints.latest if step is None else step
-    return step, train.restore(
+    return step, resume.restore(
       config, setup.model, build.stages(config, 64), checkpoints, step
     )
 
@@ -102,7 +105,9 @@ def test_metrics_of_a_run(straight):
     assert row["stage"] == stage
     names = TERMS[stage] | {"loss", "gradient_norm", "learning_rate"}
     names |= taps if stage != "flow" else set()
-    names |= {"held_out_error"} if row["step"] in SAVED else set()
+    if row["step"] in SAVED:
+      names |= {"held_out_error"}
+      names |= {f"landmarks_{kind}" for kind in diagnostics.ADVICE}
     assert row.keys() == names | {"step", "stage"}
     assert all(np.isfinite(row[name]) for name in names)
   raw = (straight[0] / "metrics.jsonl").read_text().splitlines()
@@ -145,8 +150,8 @@ def test_report_can_be_computed_from_the_checkpoint(straight):
     distance = np.linalg.norm(estimate - points, axis=-1)
     return 100 * np.mean(distance / eyes[:, None])
 
-  assert report["error"].keys() == {"no_intercept", "intercept"}
-  for convention, value in report["error"].items():
+  for convention in ("no_intercept", "intercept"):
+    value = report["error"][convention]
     regressor = report["regressor"][convention]
     weights, bias = np.array(regressor["weights"]), np.array(regressor["bias"])
     estimate = 8 * (found.reshape(20, 20) + 1) @ weights + bias
@@ -294,7 +299,7 @@ def test_finished_run_is_evaluated_again_and_not_trained(straight, copy):
   assert train.train_and_evaluate(config, copy) == straight[1]
   assert_same_run(copy, straight[0])
   assert len(list(copy.glob("events.out.tfevents.*"))) == 1
-  assert len(list((copy / "figures").iterdir())) == 5
+  assert len(list((copy / "figures").iterdir())) == 6
   written = json.loads((copy / "eval" / "synthetic.json").read_text())
   assert written == straight[1]
 
@@ -333,6 +338,97 @@ def test_another_config_is_refused(straight, key, value):
   with pytest.raises(UserError, match=f"config.{key}=.*not {value}"):
     train.train_and_evaluate(config, workdir)
   assert (workdir / "config.json").read_bytes() == before
+
+
+def test_all_changes_are_named_and_can_be_accepted(copy, caplog):
+  """Every key that differs is in the line; told to, the run goes on."""
+  changes = {"optimizer__weight_decay": 0.5, "perceptual__decay": 0.5}
+  with pytest.raises(UserError) as error:
+    train.train_and_evaluate(get_config(**changes), copy, mode="train")
+  words = str(error.value)
+  assert "config.optimizer.weight_decay=0.0, not 0.5" in words
+  assert "config.perceptual.decay=0.99, not 0.5" in words
+  assert "--config.accept_changes=True" in words and "\n" not in words
+  config = get_config(**changes, accept_changes=True)
+  train.train_and_evaluate(config, copy, mode="train")
+  assert "config.perceptual.decay=0.99, not 0.5" in caplog.text
+  written = json.loads((copy / "config.json").read_text())
+  assert written["optimizer"]["weight_decay"] == 0.5
+
+
+def test_another_number_of_images_is_refused(copy, monkeypatch):
+  """As when pictures were put into the folder of a run, or taken out."""
+  load_splits = build.load_splits
+
+  def fewer(config):
+    splits = load_splits(config)
+    images = splits.train.images[:-1]
+    return dataclasses.replace(splits, train=arrays.ArrayDataset(images))
+
+  monkeypatch.setattr(build, "load_splits", fewer)
+  with pytest.raises(UserError, match="on 64 images .*not on 63"):
+    train.train_and_evaluate(get_config(), copy)
+
+
+def damage(path):
+  """Changes one bit in the middle of the largest file below a folder."""
+  files = [file for file in path.rglob("*") if file.is_file()]
+  largest = max(files, key=lambda file: file.stat().st_size)
+  data = bytearray(largest.read_bytes())
+  data[len(data) // 2] ^= 1
+  largest.write_bytes(data)
+
+
+def test_damaged_newest_checkpoint(straight, copy, caplog):
+  """It is named, the one before is used, and the run ends as it had."""
+  damage(copy / "checkpoints" / "30")
+  train.train_and_evaluate(get_config(), copy, mode="train")
+  assert "checkpoints/30 is damaged" in caplog.text
+  assert [path.name for path in (copy / "damaged").iterdir()] == ["0_step30"]
+  assert_same_run(copy, straight[0])
+  for step in kept(copy):
+    damage(copy / "checkpoints" / str(step))
+  with pytest.raises(UserError, match="is damaged.*another --workdir"):
+    train.train_and_evaluate(get_config(), copy, mode="train")
+
+
+def test_any_stage_starts_from_any_checkpoint(straight, tmp_path):
+  """`config.init` gives the networks and running means, not the optimiser."""
+  workdir, report = straight
+  changes = {
+    "stages__pairs__steps": 0,
+    "stages__cycle__steps": 2,
+    "stages__flow__steps": 0,
+    "init__workdir": str(workdir),
+  }
+  for step, source in ((0, report["step"]), (28, 28)):
+    copy = tmp_path / str(step)
+    config = get_config(**changes, init__step=step)
+    train.train_and_evaluate(config, copy, mode="train")
+    _, given = state_of(workdir, source)
+    model = build.setup(config).model
+    with Checkpoints(copy) as checkpoints:
+      assert checkpoints.steps == [0, 2]
+      stages = build.stages(config, 64)
+      found = resume.restore(config, model, stages, checkpoints, 0)
+    assert int(found.step) == 0
+    for name in ("params", "batch_stats", "running"):
+      jax.tree.map(
+        np.testing.assert_array_equal,
+        getattr(found, name),
+        getattr(given, name),
+      )
+    assert not np.any(jax.tree.leaves(found.opt_state[1].mu)[0])
+
+
+def test_nothing_to_start_from(tmp_path):
+  """An `init` that is no run, or another model's, makes no folder."""
+  for workdir in ("none", "empty"):
+    (tmp_path / "empty").mkdir(exist_ok=True)
+    config = get_config(init__workdir=str(tmp_path / workdir))
+    with pytest.raises(UserError, match=f"config.init.workdir=.*{workdir}"):
+      train.train_and_evaluate(config, tmp_path / "work")
+  assert not (tmp_path / "work").exists()
 
 
 def test_nothing_to_evaluate(tmp_path):

@@ -60,20 +60,32 @@ def load(data, load_size, *, crop="square", webp=False):
     kernel_type="triangle",
     antialias=True,
   )[0]
-  image = tf.saturate_cast(tf.round(image), tf.uint8)
+  # A mean of grey levels needs no clipping; the cast cuts off the rest.
+  image = tf.cast(image + 0.5, tf.uint8)
   return tf.ensure_shape(image, [load_size, load_size, 3]), size
 
 
 def _decode(data):
   """JPEG or PNG bytes to uint8 [h, w, 3]."""
   # libjpeg writes a line to stderr about a file that is cut off before its
-  # first scan, whatever the log level: such a file is turned away here.
-  scan = tf.shape(tf.strings.split(data, b"\xff\xda", maxsplit=1))[0] > 1
-  whole = tf.logical_or(scan, tf.logical_not(tf.io.is_jpeg(data)))
+  # first scan, whatever the log level: such a file is turned away here. Files
+  # that end as JPEG and PNG do are not searched, which would cost a copy.
+  ending = tf.strings.substr(data, -2, 2)
+  whole = tf.cond(
+    tf.logical_or(ending == b"\xff\xd9", ending == b"\x60\x82"),
+    lambda: True,
+    lambda: _has_scan(data),
+  )
   with tf.control_dependencies([tf.debugging.Assert(whole, ["cut off"])]):
     # Despite its name this op reads PNG too, and only it can be told not to
     # use the fast but inexact transform: 9 grey levels off at quality 95.
     return tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
+
+
+def _has_scan(data):
+  """False for a JPEG without the marker that begins its compressed data."""
+  scan = tf.shape(tf.strings.split(data, b"\xff\xda", maxsplit=1))[0] > 1
+  return tf.logical_or(scan, tf.logical_not(tf.io.is_jpeg(data)))
 
 
 def _decode_any(data):

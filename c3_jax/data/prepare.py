@@ -15,11 +15,13 @@ from c3_jax import cli
 from c3_jax.data import aflw, celeba, folder, lists, lsun, pf_pascal
 from c3_jax.errors import UserError
 
-_DATASET = flags.DEFINE_string("dataset", None, "Dataset, as in config.data.")
-_ROOT = flags.DEFINE_string("root", None, "Its folder, as in config.data.root.")
-_TFDS = flags.DEFINE_string(
-  "tfds", "", "Where to build it for TFDS, if at all."
-)
+
+def define_flags():
+  """Of this command line; an import of the module defines none."""
+  flags.DEFINE_string("dataset", None, "Dataset, as in config.data.")
+  flags.DEFINE_string("root", None, "Its folder, as in config.data.root.")
+  flags.DEFINE_string("tfds", "", "Where to build it for TFDS, if at all.")
+
 
 GET = {
   "celeba": (
@@ -194,31 +196,33 @@ CHECKS = {
 
 def program():
   """Prints where to get the dataset, then the table; 1 if a row differs."""
-  name = _DATASET.value
+  name = flags.FLAGS.dataset
   if name not in CHECKS:
     raise UserError(f"--dataset={name}: use one of {', '.join(CHECKS)}.")
   print("From:", *GET[name], sep="\n  ")
   differs = 0
-  for check in CHECKS[name](_ROOT.value):
+  for check in CHECKS[name](flags.FLAGS.root):
     verdict = "ok" if check.found == check.expected else "DIFFERS"
     if check.expected is None:
       verdict = "-"
     differs += verdict == "DIFFERS"
     print(f"{check.what:32} {check.found} {verdict}", end="")
     print(f" (expected {check.expected})" if verdict == "DIFFERS" else "")
-  if _TFDS.value:
+  if flags.FLAGS.tfds:
     from c3_jax.data import tfds_builders
 
-    releases = aflw_releases(_ROOT.value) if name == "aflw" else [""]
+    releases = aflw_releases(flags.FLAGS.root) if name == "aflw" else [""]
     for release in releases:
-      tfds_builders.build(name, _ROOT.value, _TFDS.value, release)
+      tfds_builders.build(name, flags.FLAGS.root, flags.FLAGS.tfds, release)
   if differs:
     return cli.fail(
       f"{differs} value(s) differ from the published ones.", status=1
     )
-  print(f"Complete: --config.data.name={name} --config.data.root={_ROOT.value}")
+  print(
+    f"Complete: --config.data.name={name} --config.data.root={flags.FLAGS.root}"
+  )
   return 0
 
 
 if __name__ == "__main__":
-  cli.main(program, required=["dataset", "root"])
+  cli.main(program, define_flags, required=["dataset", "root"])

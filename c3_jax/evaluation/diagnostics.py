@@ -47,9 +47,7 @@ def faults(points, *, merged, still, border):
   points = np.asarray(points, np.float64) / 2  # The side is 1 long.
   k = points.shape[1]
   distance = np.stack(
-    [
-      np.linalg.norm(points - points[:, [i]], axis=-1).mean(0) for i in range(k)
-    ]
+    [np.linalg.norm(points - points[:, [i]], axis=-1).mean(0) for i in range(k)]
   )
   distance[np.diag_indices(k)] = np.inf
   variance = ((points - points.mean(0)) ** 2).sum(-1).mean(0)

@@ -1,6 +1,6 @@
 """How fast pictures arrive, and in how much memory.
 
-  python benchmarks/input.py --out=benchmarks/input.json
+  python -m benchmarks.input --out=benchmarks/input.json
 
 Draws pictures of CelebA's size, and takes turns: bare `tf.io.decode_jpeg` with
 `tf.image.resize` in a parallel map; the streaming pipeline as training uses it
@@ -108,7 +108,7 @@ def memory(folder, *, files):
   for i in range(files):
     os.link(originals[i % len(originals)], links / f"{i:06}.jpg")
   done = subprocess.run(
-    [sys.executable, __file__, f"--stream={links}"],
+    [sys.executable, "-m", "benchmarks.input", f"--stream={links}"],
     check=True,
     capture_output=True,
     text=True,

@@ -25,13 +25,19 @@ STALE = 7 * 24 * 3600  # Seconds; what killed runs left behind goes after this.
 
 
 def default_folder():
-  """The user's cache of compiled programs for this JAX and this processor."""
-  base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+  """The folder of compiled programs of this JAX for this processor.
+
+  It lies in that which $C3_JAX_CACHE names, or else in the user's cache.
+  """
+  base = os.environ.get("C3_JAX_CACHE")
+  if not base:
+    caches = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    base = pathlib.Path(caches) / "c3_jax"
   # A program compiled for one processor can be illegal on another that shares
   # the home folder.
   name = f"{jax.__version__} {platform.machine()} {_processor()}"
   digest = hashlib.sha256(name.encode()).hexdigest()[:16]
-  return pathlib.Path(base) / "c3_jax" / f"compiled-{digest}"
+  return pathlib.Path(base) / f"compiled-{digest}"
 
 
 def _processor():

@@ -16,7 +16,7 @@ from PIL import Image
 ROOT = pathlib.Path(__file__).parents[1]
 
 # Where the programs that tests start keep what they compiled.
-os.environ["XDG_CACHE_HOME"] = str(ROOT / ".cache")
+os.environ["C3_JAX_CACHE"] = str(ROOT / ".cache")
 
 # Before the first use of JAX, which fixes the number of devices.
 jax.config.update("jax_num_cpu_devices", 4)
@@ -96,14 +96,14 @@ def save_run():
   returns (config, variables). A checkpoint has step / 1000 added to all
   variables.
   """
-  from c3_jax import build, steps, train
+  from c3_jax import build, resume, steps
   from c3_jax.checkpoints import Checkpoints
   from configs import synthetic
 
   def save(workdir, errors):
     config = synthetic.get_config("test")
     workdir.mkdir(exist_ok=True)
-    train.write_config(config, workdir)
+    resume.write_config(config, workdir)
     model, _ = build.networks(config)
     images = jnp.zeros((2, 16, 16, 3))
     shapes = jax.eval_shape(model.init, jax.random.key(0), images)

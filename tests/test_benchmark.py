@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from c3_jax import benchmark, build, parallel, steps, timing
+from c3_jax import benchmark, build, optim, parallel, steps, timing
 from c3_jax.errors import UserError
 from configs import common, folder, synthetic
 
@@ -98,10 +98,20 @@ def test_flops_of_the_papers_step_are_those_counted_by_hand():
   config.stages.cycle.steps = 1
   setup = build.setup(config)
   (stage,) = build.stages(config, 1)
-  state = jax.eval_shape(
-    lambda: build.enter(build.initial_state(config, setup.model), stage)
+  # Shapes alone: nothing is computed.
+  key, picture = jax.random.key(0), jnp.zeros((2, 128, 128, 3))
+  variables = jax.eval_shape(setup.model.init, key, picture)
+  moving, _ = optim.partition(variables["params"], stage.train)
+  state = steps.TrainState(
+    step=jax.ShapeDtypeStruct((), jnp.int32),
+    params=variables["params"],
+    batch_stats=variables["batch_stats"],
+    opt_state=jax.eval_shape(stage.tx.init, moving),
+    running=dict.fromkeys(
+      config.perceptual.taps, jax.ShapeDtypeStruct((), jnp.float32)
+    ),
   )
-  frozen = jax.eval_shape(lambda: build.frozen(config, setup.vgg))
+  frozen = {"vgg": jax.eval_shape(setup.vgg.init, key, picture)}
   n = 4
   batch = {"image": jax.ShapeDtypeStruct((1, n, 160, 160, 3), jnp.uint8)}
   step = parallel.pmap_step(

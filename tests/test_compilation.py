@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 
+import jax
 import pytest
 
 from c3_jax import compilation
@@ -28,7 +29,7 @@ if sys.argv[1:]:
 
 def _run(folder, *arguments):
   """Cache hits of a run of the program that keeps its programs in `folder`."""
-  environment = os.environ | {"XDG_CACHE_HOME": str(folder)}
+  environment = os.environ | {"C3_JAX_CACHE": str(folder)}
   environment.pop("JAX_COMPILATION_CACHE_DIR", None)
   out = subprocess.run(
     [sys.executable, "-c", _PROGRAM, *arguments],
@@ -43,7 +44,7 @@ def _run(folder, *arguments):
 def test_a_second_run_compiles_nothing(tmp_path):
   """All programs come from the cache, and nothing else is left behind."""
   assert _run(tmp_path)[0] == 0
-  (folder,) = (tmp_path / "c3_jax").iterdir()
+  (folder,) = tmp_path.iterdir()
   made = sorted(path.name for path in folder.iterdir())
   assert made and all(name.endswith("-cache") for name in made)
   hits, errors = _run(tmp_path)
@@ -54,7 +55,7 @@ def test_a_second_run_compiles_nothing(tmp_path):
 def test_what_a_killed_run_was_writing_is_not_shared(tmp_path):
   """Its last entry stays in its own folder; those before it are shared."""
   _run(tmp_path, "kill")
-  (folder,) = (tmp_path / "c3_jax").iterdir()
+  (folder,) = tmp_path.iterdir()
   (own,) = folder.glob("run-*")
   shared = {path.name for path in folder.glob("*-cache")}
   assert len({path.name for path in own.iterdir()} - shared) == 1
@@ -102,10 +103,8 @@ def test_a_folder_that_cannot_be_had_is_no_reason_to_stop(
   tmp_path, monkeypatch
 ):
   """A home that is a file: the run goes on without a cache."""
-  (tmp_path / "c3_jax").write_text("not a folder")
-  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-  import jax
-
+  (tmp_path / "file").write_text("not a folder")
+  monkeypatch.setenv("C3_JAX_CACHE", str(tmp_path / "file"))
   before = jax.config.jax_compilation_cache_dir
   jax.config.update("jax_compilation_cache_dir", None)
   try:

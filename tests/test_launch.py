@@ -4,9 +4,13 @@ import pathlib
 import re
 import shlex
 import subprocess
+import sys
 import tomllib
 
 import pytest
+
+from c3_jax import build, steps
+from configs import celeba
 
 ROOT = pathlib.Path(__file__).parents[1]
 SCRIPTS = sorted(
@@ -114,3 +118,91 @@ def test_lower_bounds_are_the_tested_versions():
   assert bounds == {name: pins[name] for name in bounds}
   # The rest is pinned for the versions alone.
   assert set(pins) - set(bounds) == {"jaxlib", "tensorflow-cpu", "tensorstore"}
+
+
+def fake(folder, name):
+  """A folder for $PATH whose program `name` prints how it was called."""
+  program = folder / "bin" / name
+  program.parent.mkdir(exist_ok=True)
+  program.write_text('#!/usr/bin/env bash\necho "$JAX_LOCAL_DEVICE_IDS|$*"\n')
+  program.chmod(0o755)
+  return program.parent
+
+
+def test_slurm_starts_one_process_a_machine_with_all_its_gpus(tmp_path):
+  """`slurm.sbatch` hands on its flags; it says so when it has none."""
+  script = shlex.quote(str(ROOT / "launch" / "slurm.sbatch"))
+  path = f"PATH={fake(tmp_path, 'srun')}:$PATH"
+  done = bash(
+    tmp_path,
+    f"export {path} SLURM_SUBMIT_DIR=. SLURM_GPUS_ON_NODE=4;"
+    f"bash {script} --config=X.py '--workdir=a b'",
+  )
+  assert done.returncode == 0, done.stderr
+  devices, _, command = done.stdout.strip().partition("|")
+  assert devices == "0,1,2,3"
+  assert command.endswith(
+    "-m c3_jax.main --coordinator=auto --config=X.py --workdir=a b"
+  )
+  done = bash(tmp_path, f"bash {script}")
+  assert done.returncode == 2
+  assert re.fullmatch(r"usage: .*\n", done.stderr)
+
+
+def test_tpu_pod_runs_on_all_workers(tmp_path):
+  """`tpu_pod.sh` keeps flags with blanks whole, and asks for what is missing."""
+  script = shlex.quote(str(ROOT / "launch" / "tpu_pod.sh"))
+  path = f"PATH={fake(tmp_path, 'gcloud')}:$PATH"
+  done = bash(
+    tmp_path,
+    f"export {path} TPU=pod ZONE=here; export JAX_LOCAL_DEVICE_IDS=;"
+    f"bash {script} --config=X.py '--workdir=a b'",
+  )
+  assert done.returncode == 0, done.stderr
+  assert "tpu-vm ssh pod --zone=here --worker=all" in done.stdout
+  assert "--coordinator=auto --config=X.py --workdir=a\\ b" in done.stdout
+  done = bash(tmp_path, f"bash {script} --config=X.py")
+  assert done.returncode == 2
+  assert re.fullmatch(r"usage: .*\n", done.stderr)
+
+
+def test_sweep_is_the_ablation():
+  """One run of stages 1 and 2 a seed, then stage 3 of each cell from there."""
+  done = subprocess.run(
+    [
+      *(sys.executable, ROOT / "launch" / "sweep.py", "--workdir=runs/a b"),
+      *("--root=ROOT", "--k=30", "--seeds", "0", "7"),
+      *("--", "--config.model.dtype=bfloat16"),
+    ],
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode == 0, done.stderr
+  lines = [shlex.split(line) for line in done.stdout.splitlines()]
+  assert len(lines) == 2 * (1 + 4)
+  for seed, runs in ((0, lines[:5]), (7, lines[5:])):
+    first, *cells = runs
+    for line in runs:
+      assert line[:3] == ["python", "-m", "c3_jax.main"]
+      assert {
+        f"--config.seed={seed}",
+        "--config.data.root=ROOT",
+        "--config.model.dtype=bfloat16",
+      } < set(line)
+    name = next(x for x in first if x.startswith("--workdir="))
+    name = name.removeprefix("--workdir=")
+    assert name.startswith("runs/a b/")
+    found = {}
+    for line in cells:
+      assert f"--config.init.workdir={name}" in line
+      argument = line[3].removeprefix("--config=configs/celeba.py:")
+      config = celeba.get_config(argument)
+      assert config.model.k == 30
+      (stage,) = build.stages(config, 1000)
+      found[tuple(t for t in steps.TERMS if stage.weights[t])] = stage.steps
+    lengths = set(found.values())
+    assert len(lengths) == 1 and len(found) == 4
+    assert ("cycle", "inv", "equiv") in found and ("pairs",) in found
+    argument = first[3].removeprefix("--config=configs/celeba.py:")
+    before = build.stages(celeba.get_config(argument), 1000)
+    assert [stage.name for stage in before] == ["pairs", "flow"]

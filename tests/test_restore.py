@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from c3_jax import restore, train
+from c3_jax import restore, resume
 from c3_jax.errors import UserError
 
 
@@ -45,7 +45,7 @@ def test_what_is_no_run_is_named(run, tmp_path):
     restore.load(tmp_path / "none")
   with pytest.raises(UserError, match="no checkpoint of step 5: use one of"):
     restore.load(workdir, 5)
-  train.write_config(config, tmp_path)
+  resume.write_config(config, tmp_path)
   with pytest.raises(UserError, match="has no checkpoints yet"):
     restore.load(tmp_path)
   assert [path.name for path in tmp_path.iterdir()] == ["config.json"]

@@ -1,0 +1,134 @@
+"""The step as a program: for which platforms, with how many all-reduces.
+
+On the small networks of the test configurations, in bfloat16, which have every
+kind of layer of the large ones but the ImageNet stem.
+"""
+
+import functools
+import re
+
+import jax
+import numpy as np
+import pytest
+
+from c3_jax import build, optim, parallel, steps
+from configs import celeba, pf_pascal
+
+STAGES = ("pairs", "flow", "cycle")
+
+
+@functools.cache
+def program(name, *, module=celeba, argument="test"):
+  """(step of a stage, shapes of its arguments, stage) for two devices."""
+  config = module.get_config(argument).unlock()
+  config.model.dtype = "bfloat16"
+  config.model.backbone.stem = "imagenet"
+  config.model.backbone.stage_sizes = (1, 0, 1, 1)
+  config.data.update({"image_size": 32, "load_size": 32})
+  setup = build.setup(config)
+  (stage,) = (s for s in build.stages(config, 64) if s.name == name)
+  images = jax.ShapeDtypeStruct((2, 32, 32, 3), np.float32)
+  shapes = lambda network: jax.eval_shape(  # noqa: E731
+    network.init, jax.random.key(0), images
+  )
+  variables = shapes(setup.model)
+  moving, _ = optim.partition(variables["params"], stage.train)
+  scalar = functools.partial(jax.ShapeDtypeStruct, ())
+  state = steps.TrainState(
+    step=scalar(np.int32),
+    opt_state=jax.eval_shape(stage.tx.init, moving),
+    running={tap: scalar(np.float32) for tap in setup.vgg.taps},
+    **variables,
+  )
+  batch = {"image": jax.ShapeDtypeStruct((2, 4, 32, 32, 3), np.uint8)}
+  return (
+    functools.partial(steps.train_step, setup, stage),
+    (state, {"vgg": shapes(setup.vgg)}, batch),
+    stage,
+  )
+
+
+@functools.cache
+def traced(name, **options):
+  """A stage's step on each of two devices, traced; nothing is compiled.
+
+  As `parallel.pmap_step` runs it, whose own `lower` takes no platform.
+  """
+  step, arguments, _ = program(name, **options)
+  mesh = jax.sharding.Mesh(np.array(jax.devices()[:2]), (parallel.AXIS,))
+  spec = jax.sharding.PartitionSpec
+  per_device = jax.shard_map(
+    lambda state, frozen, batch: step(
+      state, frozen, jax.tree.map(lambda x: x[0], batch)
+    ),
+    mesh=mesh,
+    in_specs=(spec(), spec(), spec(parallel.AXIS)),
+    out_specs=(spec(), spec()),
+    check_vma=False,
+  )
+  return jax.jit(per_device).trace(*arguments)
+
+
+@pytest.mark.parametrize(
+  ("name", "module", "argument"),
+  [
+    *((name, celeba, "test") for name in STAGES),
+    ("cycle", pf_pascal, "landmarks,test"),
+  ],
+)
+def test_step_lowers_for_other_platforms(name, module, argument):
+  """Each stage's step becomes a program for GPU and TPU, without one here."""
+  step = traced(name, module=module, argument=argument)
+  for platform in ("cuda", "tpu"):
+    text = step.lower(lowering_platforms=(platform,)).as_text()
+    assert "stablehlo.all_reduce" in text and "bf16" in text
+
+
+def all_reduces(text):
+  """Numbers of values that the all-reduces of a compiled program add up."""
+  sizes = []
+  for line in text.splitlines():
+    if re.search(r"= .* all-reduce(-start)?\(", line):
+      shapes = re.findall(
+        r"\b[fb]\w*\d\[([\d,]*)\]", line.split("all-reduce")[0]
+      )
+      sizes.append(
+        sum(int(np.prod([int(n) for n in s.split(",") if n])) for s in shapes)
+      )
+  return sizes
+
+
+@pytest.mark.parametrize("name", ["flow", "pairs"])
+def test_one_all_reduce_of_the_gradients(name):
+  """All gradients travel together; the rest are statistics of batch norms."""
+  step, arguments, stage = program(name)
+  mapped = parallel.pmap_step(step, devices=jax.local_devices()[:2])
+  options = {"xla_backend_optimization_level": 0}
+  text = mapped.lower(*arguments).compile(compiler_options=options).as_text()
+  moving, _ = optim.partition(arguments[0].params, stage.train)
+  count = sum(np.prod(x.shape, dtype=int) for x in moving.values())
+  sizes = all_reduces(text)
+  # The gradients, and with them the terms of the loss. The compiler may add a
+  # few numbers of other averages to them.
+  (most,) = [n for n in sizes if n >= count]
+  assert count < most < count + 100
+  # Channels of a layer, a few at a time; in stage flow there is none.
+  rest = [n for n in sizes if n < count]
+  if name == "flow":
+    assert not rest
+  else:
+    assert rest and max(rest) <= 2 * 256
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_what_stays_float32_in_bfloat16(name):
+  """Parameters, statistics, optimiser and metrics; the networks compute less.
+
+  The convolutions and their gradients are in bfloat16.
+  """
+  step = traced(name, module=celeba, argument="test")
+  outputs = {x.dtype.name for x in jax.tree.leaves(step.out_info)}
+  assert outputs == {"float32", "int32"}
+  text = step.lower(lowering_platforms=("cuda",)).as_text()
+  kinds = re.findall(r"stablehlo.convolution.*-> tensor<[\dx]*x(\w+)>", text)
+  assert len(kinds) > 5 and set(kinds) == {"bf16"}

@@ -1,0 +1,121 @@
+"""Tests of what saves memory: batches in parts, activations computed again.
+
+In float64, on networks without batch norms: those see one part at a time, and
+nothing else may differ.
+"""
+
+import dataclasses
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from c3_jax import build, parallel, steps
+from configs import synthetic
+
+BATCH = 8
+
+
+@pytest.fixture(scope="module", autouse=True)
+def float64():
+  """JAX and the whole program in float64, compiled without optimisation."""
+  options = ("jax_enable_x64", "jax_disable_most_optimizations")
+  before = {name: jax.config.values[name] for name in options}
+  with pytest.MonkeyPatch.context() as monkeypatch:
+    # The code names the dtype of what it computes outside the networks.
+    monkeypatch.setattr(jnp, "float32", jnp.float64)
+    for name in options:
+      jax.config.update(name, True)
+    yield
+    for name, value in before.items():
+      jax.config.update(name, value)
+
+
+@functools.cache
+def experiment():
+  """(setup, stage, state, frozen, images) of stage pairs."""
+  config = synthetic.get_config("test").unlock()
+  config.model.dtype = "float64"
+  config.data.update({"image_size": 8, "load_size": 10})
+  config.model.backbone.update(
+    {"stage_sizes": (0, 0, 1, 1), "output_stride": 2, "norm": "frozen"}
+  )
+  config.model.decoder.norm = "group"
+  config.perceptual.taps = ("input", "conv1_2")
+  # The running means stay where they are: a part has the divisor of the whole.
+  config.perceptual.decay = 1.0
+  setup = build.setup(config)
+  stage = build.stages(config, 64)[0]
+  state = build.initial_state(config, setup.model)
+  state = build.enter(
+    state.replace(running={tap: jnp.float64(0.5) for tap in state.running}),
+    stage,
+  )
+  as_float64 = lambda tree: jax.tree.map(  # noqa: E731
+    lambda x: x.astype(np.float64) if x.dtype == np.float32 else x,
+    jax.device_get(tree),
+  )
+  frozen = as_float64(build.frozen(config, setup.vgg))
+  images = np.random.default_rng(0).integers(
+    0, 256, (BATCH, 10, 10, 3), np.uint8
+  )
+  return setup, stage, as_float64(state), frozen, images
+
+
+def step_of(**changes):
+  """(pmapped step, its arguments) with changes of the setup, on one device."""
+  setup, stage, state, frozen, images = experiment()
+  setup = dataclasses.replace(setup, **changes)
+  devices = jax.local_devices()[:1]
+  step = parallel.pmap_step(
+    functools.partial(steps.train_step, setup, stage), devices=devices
+  )
+  state, frozen = (
+    parallel.replicate(tree, devices=devices) for tree in (state, frozen)
+  )
+  return step, (
+    state,
+    frozen,
+    parallel.shard({"image": images}, devices=devices),
+  )
+
+
+@functools.cache
+def run(**changes):
+  """(gradients, metrics) of one step."""
+  step, arguments = step_of(**changes)
+  state, metrics = jax.device_get(step(*arguments))
+  # Adam's first moment after one step is a tenth of the gradient.
+  return state.opt_state[1].mu, metrics
+
+
+@pytest.mark.parametrize(
+  "changes", [{"accumulate": 2}, {"accumulate": 4}, {"remat": True}], ids=str
+)
+def test_gradients_and_metrics_are_those_of_the_whole(changes):
+  """Neither parts nor what is computed again changes a step."""
+  (expected, metrics), (found, others) = run(), run(**changes)
+  largest = max(np.abs(gradient).max() for gradient in expected.values())
+  assert largest > 0
+  for path in expected:
+    np.testing.assert_allclose(
+      found[path], expected[path], rtol=0, atol=1e-10 * largest, err_msg=path
+    )
+  assert metrics.keys() == others.keys()
+  for name in metrics:
+    np.testing.assert_allclose(others[name], metrics[name], rtol=1e-9)
+
+
+def test_remat_keeps_less_for_the_backward_pass():
+  """The traced step has the networks inside checkpoints, the plain none."""
+  count = {}
+  for remat in (False, True):
+    step, arguments = step_of(remat=remat)
+    text = str(jax.make_jaxpr(lambda *x: step(*x))(*arguments))  # noqa: B023
+    count[remat] = len(re.findall(r"= (checkpoint|remat\d?)\[", text))
+  assert count[False] == 0
+  # The features, the appearance, the pose, the decoder and the VGG.
+  assert count[True] >= 5

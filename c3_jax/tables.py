@@ -141,7 +141,7 @@ def ablation(runs):
     if which is not None:
       rest = {
         key: value
-        for key, value in sweeps.flat(config).items()
+        for key, value in sweeps.settings(config).items()
         if not key.startswith("stages.cycle.weights.")
       }
       key = json.dumps(rest, sort_keys=True)

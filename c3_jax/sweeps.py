@@ -59,6 +59,21 @@ def load(workdir):
   return Run(str(workdir), config, reports)
 
 
+def settings(config):
+  """`flat` of a config, with what it began with in place of where that lies.
+
+  In a sweep each seed begins with the networks of a run of its own: two such
+  runs are the same but for their seed, whatever their folders are called. Where
+  the folder is not there any more, its name has to do.
+  """
+  result = flat(config)
+  start = result.get("init.workdir")
+  path = pathlib.Path(start or "") / "config.json"
+  if start and path.is_file():
+    result["init.workdir"] = settings(json.loads(path.read_text()))
+  return result
+
+
 def flat(tree, prefix=""):
   """{"a.b": leaf} of nested dicts, without what `IGNORED` names."""
   result = {}
@@ -97,7 +112,7 @@ def grouped(runs):
   """
   groups = {}
   for run in runs:
-    key = json.dumps(flat(run.config), sort_keys=True)
+    key = json.dumps(settings(run.config), sort_keys=True)
     groups.setdefault(key, []).append(run)
   for group in groups.values():
     seeds = {}
@@ -113,7 +128,7 @@ def grouped(runs):
 
 def names(groups):
   """A name for each group: its K, its cell, and what else sets it apart."""
-  keys = [flat(group[0].config) for group in groups]
+  keys = [settings(group[0].config) for group in groups]
   known = ("model.k", "stages.cycle.weights.")
   differing = [
     key
@@ -123,12 +138,13 @@ def names(groups):
     and not key.startswith(known)
   ]
   result = []
-  for group, each in zip(groups, keys, strict=True):
+  for group in groups:
     config = group[0].config
+    written = flat(config)
     which = cell(config)
     words = [f"K = {config['model']['k']}"]
     if not length(config, "cycle"):
-      words.append("stage pairs alone")
+      words.append("no third stage")
     elif which is None:
       weights = config["stages"]["cycle"]["weights"]
       terms = [f"{w:g} {name}" for name, w in weights.items() if w]
@@ -136,7 +152,7 @@ def names(groups):
     else:
       words += [f"cycle {mark(which[0])}", f"flow {mark(which[1])}"]
     # Long lists would hide the numbers.
-    words += [f"{key}={each[key]}" for key in differing[:4]]
+    words += [f"{key}={written[key]}" for key in differing[:4]]
     if len(differing) > 4:
       words.append(f"and {len(differing) - 4} more keys")
     result.append(", ".join(words))

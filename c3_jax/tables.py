@@ -103,9 +103,10 @@ def regressions(runs):
       "mean shape",
       "paper's C3",
     ]
+    length = ", ".join(sorted(lengths)) or "a length that was not recorded"
     blocks.append(
-      f"### {dataset}\n\nMean distance / {', '.join(sorted(lengths))}, %; mean "
-      f"± deviation (runs).\n\n{markdown(head, rows)}{published(dataset)}"
+      f"### {dataset}\n\nMean distance / {length}, %; mean ± deviation (runs)."
+      f"\n\n{markdown(head, rows)}{published(dataset)}"
     )
   return section("Landmark regression (Table 1)", blocks)
 
@@ -140,7 +141,7 @@ def ablation(runs):
     if which is not None:
       rest = {
         key: value
-        for key, value in sweeps.flat(config).items()
+        for key, value in sweeps.settings(config).items()
         if not key.startswith("stages.cycle.weights.")
       }
       key = json.dumps(rest, sort_keys=True)

@@ -84,6 +84,30 @@ def test_ablation_is_mean_and_deviation_over_seeds(sweep):
     ]
 
 
+def test_seeds_that_begin_with_their_own_run_make_one_row(
+  tmp_path, monkeypatch
+):
+  """As launch/sweep.py lays them out; another beginning is another row."""
+  monkeypatch.chdir(tmp_path)
+  folders = []
+  for seed, steps in ((0, 3000), (1, 3000), (0, 500)):
+    name = f"{seed}_{steps}"
+    write(
+      tmp_path / f"first{name}", "", seed, {}, **{"stages.pairs.steps": steps}
+    )
+    start = {"init.workdir": f"first{name}"}
+    error = 3.0 + seed
+    folders.append(
+      write(tmp_path / name, "", seed, {"x": report(error, error)}, **start)
+    )
+  lines = rows(tables.collect(folders), "### x")[1:]
+  assert [line[1] for line in lines] == ["3.50 ± 0.71 (2)", "3.00 (1)"]
+  assert [line[0].split(", ")[-1] for line in lines] == [
+    "init.workdir=first0_3000",
+    "init.workdir=first0_500",
+  ]
+
+
 def test_regression_has_a_row_a_configuration(sweep, tmp_path):
   """Another K is another row; the paper's number of its K stands beside."""
   other = write(tmp_path / "k30", "k=30", 0, {"mafl": report(9.0, 8.0)})
@@ -122,7 +146,7 @@ def test_rows_are_named_by_what_sets_them_apart(tmp_path):
   assert [line[0] for line in lines] == [
     "K = 10, cycle yes, flow yes, batch_size=16, stages.cycle.steps=1000",
     "K = 10, cycle yes, flow yes, batch_size=32, stages.cycle.steps=1000",
-    "K = 10, stage pairs alone, batch_size=16, stages.cycle.steps=0",
+    "K = 10, no third stage, batch_size=16, stages.cycle.steps=0",
   ]
 
 

@@ -150,7 +150,7 @@ def test_slurm_starts_one_process_a_machine_with_all_its_gpus(tmp_path):
 
 
 def test_tpu_pod_runs_on_all_workers(tmp_path):
-  """`tpu_pod.sh` keeps flags with blanks whole, and says what it needs."""
+  """`tpu_pod.sh` keeps flags with blanks whole, asks for what is missing."""
   script = shlex.quote(str(ROOT / "launch" / "tpu_pod.sh"))
   path = f"PATH={fake(tmp_path, 'gcloud')}:$PATH"
   done = bash(

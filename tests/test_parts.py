@@ -44,6 +44,7 @@ def experiment():
     {"stage_sizes": (0, 0, 1, 1), "output_stride": 2, "norm": "frozen"}
   )
   config.model.decoder.norm = "group"
+  config.model.appearance.norm = "frozen"
   config.perceptual.taps = ("input", "conv1_2")
   # The running means stay where they are: a part has the divisor of the whole.
   config.perceptual.decay = 1.0

@@ -37,7 +37,7 @@ def correspondences_of(model, params, batch_stats, images):
   return match(c), match(flow.swap_images(c))
 
 
-def with_exact_flow(setup, exact):
+def with_exact_flow(exact):
   """`steps.natural_terms`, whose T is that of the model `exact`."""
   natural_terms = steps.natural_terms
 
@@ -117,11 +117,14 @@ def main():
   stream = data.batches(args.batch, seed=0)
   batches = [next(stream)["image"] for _ in range(args.steps)]
   frozen = parallel.replicate(build.frozen(configs["float32"], exact.vgg))
-  steps.natural_terms = with_exact_flow(exact, exact.model)
+  steps.natural_terms = with_exact_flow(exact.model)
   state = build.initial_state(configs["float32"], exact.model)
   rows = []
-  print("| stage | term | float32 | bfloat16 | difference | cosine |")
-  print("|---|---|---|---|---|---|")
+  print(
+    "| stage | term | float32 | bfloat16 | after training | same parameters "
+    "| cosine |"
+  )
+  print("|---|---|---|---|---|---|---|")
   for stage in build.stages(configs["float32"], len(data)):
     start = jax.device_get(build.enter(state, stage))
     ends, terms = {}, {}
@@ -154,11 +157,9 @@ def main():
           "cosine": angle,
         }
       )
-      print(
-        f"| {stage.name} | {name} | {a:.5f} | {b:.5f} | {100 * (b / a - 1):+.2f}"
-        f" % (same parameters {100 * (d / c - 1):+.2f} %) | {angle:.5f} |",
-        flush=True,
-      )
+      cells = [stage.name, name, f"{a:.5f}", f"{b:.5f}"]
+      cells += [f"{100 * (b / a - 1):+.2f} %", f"{100 * (d / c - 1):+.2f} %"]
+      print(f"| {' | '.join(cells)} | {angle:.5f} |", flush=True)
     options = {name: getattr(args, name) for name in ("steps", "batch", "full")}
     text = json.dumps({"options": options, "rows": rows}, indent=1)
     args.out.write_text(text + "\n")

@@ -13,7 +13,7 @@ import jax
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-from c3_jax import checkpoints, hosts, train
+from c3_jax import checkpoints, compilation, hosts, train
 from configs import synthetic
 
 DEVICES = 4
@@ -46,6 +46,7 @@ def main(process, processes, port, workdir):
   """Trains as process `process` of `processes`."""
   jax.config.update("jax_num_cpu_devices", DEVICES // processes)
   hosts.initialize(f"localhost:{port}", processes, process)
+  compilation.enable()
   logger = logging.getLogger("c3_jax")
   logger.addHandler(logging.StreamHandler(sys.stdout))
   logger.setLevel(logging.INFO)

@@ -39,8 +39,9 @@ def start(workdir, process, port):
     env=os.environ
     | {
       "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-      "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
-      "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+      # Two processes must not write into one folder of JAX's: a reader of half
+      # an entry dies.
+      "C3_JAX_CACHE": str(WORKER.parents[1] / ".cache" / "hosts"),
     },
     stdout=subprocess.PIPE,
     stderr=subprocess.STDOUT,

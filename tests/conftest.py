@@ -1,5 +1,6 @@
 """Four fake CPU devices for every test, and the oracles that need set-up."""
 
+import gc
 import os
 import pathlib
 
@@ -26,6 +27,18 @@ jax.config.update("jax_num_cpu_devices", 4)
 # entry would leave it broken.
 jax.config.update("jax_compilation_cache_dir", str(ROOT / ".cache" / "jax"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs():
+  """Drops a file's compiled programs after it.
+
+  Each takes several memory maps, of which Linux gives a process 65,530; XLA's
+  CPU client crashes where it gets no more.
+  """
+  yield
+  jax.clear_caches()
+  gc.collect()
 
 
 @pytest.fixture(scope="session")

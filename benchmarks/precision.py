@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from c3_jax import augment, build, objectives, optim, parallel, steps
+from c3_jax import terms as term_parts
 from c3_jax.models import flow
 from configs import folder
 
@@ -38,16 +39,16 @@ def correspondences_of(model, params, batch_stats, images):
 
 
 def with_exact_flow(exact):
-  """`steps.natural_terms`, whose T is that of the model `exact`."""
-  natural_terms = steps.natural_terms
+  """`terms.natural_terms`, whose T is that of the model `exact`."""
+  natural_terms = term_parts.natural_terms
 
   def terms(setup, weights, net, perceptual, images):
     t = correspondences_of(exact, net._params, net.batch_stats, images)
     t = jax.lax.stop_gradient(t)
-    correspondences = steps.correspondences
-    steps.correspondences = lambda *args, **kwargs: t
+    correspondences = term_parts.correspondences
+    term_parts.correspondences = lambda *args, **kwargs: t
     result = natural_terms(setup, weights, net, perceptual, images)
-    steps.correspondences = correspondences
+    term_parts.correspondences = correspondences
     return result
 
   return terms
@@ -59,7 +60,7 @@ def gradient(setup, stage, state, frozen, images):
   keys = augment.example_keys(jax.random.key(0), 0, len(images), 0)
 
   def loss(moving):
-    terms, _ = steps.loss_terms(
+    terms, _ = term_parts.loss_terms(
       setup, stage, optim.merge(moving, fixed), state, frozen, images, keys
     )
     return objectives.total(terms, stage.weights), terms
@@ -94,7 +95,7 @@ def run(setup, stage, state, frozen, batches):
   for images in batches:
     state, values = step(state, frozen, parallel.shard({"image": images}))
     history.append(jax.device_get(values))
-  names = [name for name in steps.TERMS if name in history[0]]
+  names = [name for name in term_parts.TERMS if name in history[0]]
   return jax.device_get(state), {
     name: float(np.mean([values[name] for values in history[-LAST:]]))
     for name in names
@@ -117,7 +118,7 @@ def main():
   stream = data.batches(args.batch, seed=0)
   batches = [next(stream)["image"] for _ in range(args.steps)]
   frozen = parallel.replicate(build.frozen(configs["float32"], exact.vgg))
-  steps.natural_terms = with_exact_flow(exact.model)
+  term_parts.natural_terms = with_exact_flow(exact.model)
   state = build.initial_state(configs["float32"], exact.model)
   rows = []
   print(

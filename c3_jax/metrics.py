@@ -9,7 +9,7 @@ import pathlib
 import jax
 import numpy as np
 
-from c3_jax.steps import TERMS
+from c3_jax.terms import TERMS
 
 logger = logging.getLogger(__name__)
 

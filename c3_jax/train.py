@@ -13,6 +13,7 @@ from c3_jax import restore as model_loader
 from c3_jax.checkpoints import Checkpoints
 from c3_jax.errors import UserError
 from c3_jax.evaluation import diagnostics, evaluate, showcase
+from c3_jax.terms import TERMS
 
 logger = logging.getLogger(__name__)
 
@@ -266,7 +267,7 @@ class Clock:
     if speed:
       seconds = (self._end - step) * self._batch_size / speed
       left = f", {speed:.0f} images/s, {_duration(seconds)} left"
-    shown = [*(name for name in steps.TERMS if name in record)]
+    shown = [*(name for name in TERMS if name in record)]
     shown += ["held_out_error"] if "held_out_error" in record else []
     values = ", ".join(f"{name} {record[name]:.4g}" for name in shown)
     logger.info("%s %d/%d: %s%s", stage.name, step, self._end, values, left)

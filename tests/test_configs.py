@@ -7,8 +7,9 @@ import math
 import ml_collections
 import pytest
 
-from c3_jax import build, steps
+from c3_jax import build
 from c3_jax.errors import UserError
+from c3_jax.terms import TERMS
 from configs import celeba, common, folder, lsun, pf_pascal, synthetic
 
 VARIANTS = [
@@ -132,15 +133,13 @@ def test_recipe_of_alignment():
   assert flow.rate(0) == pytest.approx(5e-4)
   assert last.rate(0) == pytest.approx(1e-5)
   assert (flow.train, last.train) == (("flow",), ("backbone", "flow"))
-  assert (
-    flow.weights == last.weights == dict.fromkeys(steps.TERMS, 0) | {"flow": 1}
-  )
+  assert flow.weights == last.weights == dict.fromkeys(TERMS, 0) | {"flow": 1}
   config = pf_pascal.get_config("landmarks")
   pairs, flow, last = build.stages(config, 2 * 2940)
   # The features stay as they are before the last five epochs.
   assert set(pairs.train) == {"appearance", "pose", "decoder"}
   assert set(last.train) == {*pairs.train, "backbone", "flow"}
-  assert last.weights == dict.fromkeys(steps.TERMS, 0) | dict.fromkeys(
+  assert last.weights == dict.fromkeys(TERMS, 0) | dict.fromkeys(
     ("cycle", "inv", "equiv", "flow"), 1
   )
   assert not config.objective.hard_flow

@@ -9,7 +9,8 @@ import tomllib
 
 import pytest
 
-from c3_jax import build, steps
+from c3_jax import build
+from c3_jax.terms import TERMS
 from configs import celeba
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -199,7 +200,7 @@ def test_sweep_is_the_ablation():
       config = celeba.get_config(argument)
       assert config.model.k == 30
       (stage,) = build.stages(config, 1000)
-      found[tuple(t for t in steps.TERMS if stage.weights[t])] = stage.steps
+      found[tuple(t for t in TERMS if stage.weights[t])] = stage.steps
     lengths = set(found.values())
     assert len(lengths) == 1 and len(found) == 4
     assert ("cycle", "inv", "equiv") in found and ("pairs",) in found

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from c3_jax import build, objectives, pretrained, steps
+from c3_jax.terms import loss_terms
 from configs import folder
 from tests import oracles, torch_c3
 
@@ -115,7 +116,7 @@ def jax_results(config, setup, heads, *, images, t_ij, t_ji, running):
   def loss(kernel, params, state, frozen, images):
     maps = params["pose"]["maps"] | {"kernel": kernel}
     pose = params["pose"] | {"maps": maps}
-    terms, (_, after, raw) = steps.loss_terms(
+    terms, (_, after, raw) = loss_terms(
       setup,
       stage,
       params | {"pose": pose},

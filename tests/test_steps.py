@@ -21,13 +21,14 @@ from c3_jax import augment, build, objectives, optim, parallel, steps
 from c3_jax.models import flow, resnet
 from c3_jax.models.c3 import Encoding
 from c3_jax.models.heads import Pose
+from c3_jax.terms import TERMS, flow_terms, natural_terms, views_terms
 from configs import folder, synthetic
 
 STAGES = ("pairs", "flow", "cycle")
 WEIGHTS = {
-  "pairs": {"pairs": 1.0},
+  "pairs": {"pairs": 1.0, "warp": 1.0, "apart": 0.5},
   "flow": {"flow": 1.0},
-  "cycle": {"cycle": 1.0, "inv": 0.5, "equiv": 2.0},
+  "cycle": {"cycle": 1.0, "inv": 0.5, "equiv": 2.0, "warp": 1.0, "apart": 0.5},
 }
 STEPS = 3
 BATCH = 8
@@ -290,7 +291,7 @@ def test_terms_of_table_2(with_cycle, with_flow):
       devices=jax.local_devices()[:1],
     )
     _, metrics = jax.eval_shape(step, build.enter(state, stage), frozen, batch)
-    found[stage.name] = metrics.keys() & set(steps.TERMS)
+    found[stage.name] = metrics.keys() & set(TERMS)
   third = {"cycle", "inv"} if with_cycle else {"pairs"}
   added = {"warp", "apart"}  # By the small configurations, in all cells.
   assert found == {
@@ -328,7 +329,7 @@ def split(x):
 
 
 class LinearNetworks:
-  """Stands for `steps.Networks`."""
+  """Stands for `terms.Networks`."""
 
   def __init__(self, params):
     self.params, self.calls = params, Counter()
@@ -374,7 +375,7 @@ def plain_setup(**options):
 
 def weights_of(*names):
   """Weights of all terms, 1 for those named."""
-  return {name: float(name in names) for name in steps.TERMS}
+  return {name: float(name in names) for name in TERMS}
 
 
 def square(x, y):
@@ -434,7 +435,7 @@ def test_natural_terms_are_the_equations():
       pose_square(p_ji, p_i) + pose_square(p_ij, p_j),
       equivariance(p_i, p_j, a_i, a_j),
     ]
-  terms = steps.natural_terms(
+  terms = natural_terms(
     plain_setup(),
     weights_of("cycle", "inv", "equiv"),
     LinearNetworks(params),
@@ -450,7 +451,7 @@ def gradients_of(term, **options):
   images = np.random.default_rng(1).uniform(size=(4, 4, 4, 3))
 
   def loss(params):
-    return steps.natural_terms(
+    return natural_terms(
       plain_setup(**options),
       weights_of("cycle", "inv"),
       LinearNetworks(params),
@@ -503,7 +504,7 @@ def test_views_terms_are_the_equations(monkeypatch):
     for x, y in zip(points_of(p_view)[0], points_of(p_other)[0], strict=True):
       moved = matrix[i, :, :2] @ y + matrix[i, :, 2]
       warp += 2 * np.sum((x - moved) ** 2) / 4
-  terms = steps.views_terms(
+  terms = views_terms(
     plain_setup(),
     weights_of("pairs", "equiv", "warp"),
     LinearNetworks(params),
@@ -549,7 +550,7 @@ def test_flow_terms_are_the_equations(natural, monkeypatch):
     [match_score(correlation(x, y)) for x, y in pairs]
   )
   setup = plain_setup(natural_positives=natural)
-  terms = steps.flow_terms(setup, net, images, None)
+  terms = flow_terms(setup, net, images, None)
   np.testing.assert_allclose(
     terms["flow"], score(negative) - score(positive), rtol=1e-5
   )
@@ -561,7 +562,7 @@ def test_equivariance_without_gradient_through_hard_flow():
 
   def gradient(hard_flow):
     def loss(params):
-      return steps.natural_terms(
+      return natural_terms(
         plain_setup(hard_flow=hard_flow),
         weights_of("equiv"),
         LinearNetworks(params),

@@ -27,6 +27,7 @@ from PIL import Image
 
 from c3_jax.data import arrays, pipeline
 from c3_jax.data.decode import tf
+from c3_jax.data.scan import scan
 
 FILE_SIZE, LOAD_SIZE, BATCH = (178, 218), 160, 200
 
@@ -83,9 +84,7 @@ def speeds(folder, *, files, rounds, seconds):
   paths = draw(folder, files)
   stream = pipeline.StreamingDataset(paths, load_size=LOAD_SIZE, crop="imm")
   packed = folder / "packed.npz"
-  pipeline.scan(paths, image_size=128, load_size=LOAD_SIZE, crop="imm").save(
-    packed
-  )
+  scan(paths, image_size=128, load_size=LOAD_SIZE, crop="imm").save(packed)
   array = arrays.ArrayDataset.load(packed)
   variants = {
     "bare": lambda: bare(paths, exact=False),

@@ -22,7 +22,7 @@ import jax
 import numpy as np
 from PIL import Image
 
-from c3_jax import parallel, photos, predict, restore
+from c3_jax import parallel, photos, predictor, restore
 from c3_jax.data import pipeline
 
 COUNT, FIRST = 1000, 100
@@ -105,7 +105,7 @@ def largest_difference(a, b):
 def by_pipeline(trained, folder, names):
   """{file: [2 k]} with the pictures decoded by TensorFlow."""
   frame = photos.Frame.of(trained.config)
-  function = parallel.pmap_eval(predict.forward(trained.model))
+  function = parallel.pmap_eval(predictor.forward(trained.model))
   margin = (frame.load_size - frame.image_size) // 2
   inside = slice(margin, margin + frame.image_size)
   paths = [str(folder / name) for name in names]

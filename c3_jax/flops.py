@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from c3_jax.models import flow
 from c3_jax.models.resnet import ResNet
 
+FLOW_SIZE = 400  # Pixels; PF-PASCAL.
 # Blocks a layer, up to layer3, which is f'.
 BACKBONES = {"resnet50": (3, 4, 6, 0), "resnet101": (3, 4, 23, 0)}
 
@@ -36,7 +37,7 @@ def module_flop(module, *inputs):
   return count(module.apply, variables, *inputs)
 
 
-def flow_pair_gflop(*, separable, backbone, size=400):
+def flow_pair_gflop(*, separable, backbone, size=FLOW_SIZE):
   """GFLOP of the flow between two images, from pixels to C^ (Eq. 3).
 
   Features are layer3 (a cell every 16 pixels) of both images. The head is the

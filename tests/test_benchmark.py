@@ -7,7 +7,15 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from c3_jax import benchmark, build, optim, parallel, steps, timing
+from c3_jax import (
+  benchmark,
+  benchmark_table,
+  build,
+  optim,
+  parallel,
+  steps,
+  timing,
+)
 from c3_jax.errors import UserError
 from configs import common, folder, synthetic
 
@@ -39,7 +47,7 @@ def test_everything_is_measured_and_shown():
     *(result["eval_step"], result["input"]),
   ):
     assert speed["images_per_second"] > 0
-  shown = benchmark.table(result)
+  shown = benchmark_table.table(result)
   for word in ("flow", "predict, batch 8", "eval step", "input pipeline"):
     assert word in shown
 

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from c3_jax.data import arrays, pipeline
+from c3_jax.data.scan import scan
 from c3_jax.errors import UserError
 
 _SIZES = [(40, 40), (61, 40), (40, 75), (200, 131), (33, 20), (25, 90)]
@@ -63,7 +64,7 @@ def test_dot_lands_where_points_to_frame_says(tmp_path, cache, load_size):
     paths.append(tmp_path / f"{i}.{('png', 'jpg')[i % 2]}")
     Image.fromarray((255 * blob).astype(np.uint8)).save(paths[-1], quality=98)
     pixels.append([dot])
-  data = pipeline.scan(
+  data = scan(
     paths, image_size=20, load_size=load_size, pixels=pixels, cache=cache
   )
   (batch,) = data.eval_batches(len(paths))
@@ -155,8 +156,8 @@ def test_stream_equals_cache_byte_for_byte(tmp_path):
   """Both datasets give the same training and evaluation batches."""
   paths = _write(tmp_path, 9)
   options = dict(image_size=20, load_size=28, pixels=np.ones((9, 2, 2)))
-  cached = pipeline.scan(paths, cache=True, **options)
-  stream = pipeline.scan(paths, cache=False, **options)
+  cached = scan(paths, cache=True, **options)
+  stream = scan(paths, cache=False, **options)
   assert isinstance(cached, arrays.ArrayDataset)
   assert isinstance(stream, pipeline.StreamingDataset)
   assert len(cached) == len(stream) == 9
@@ -204,7 +205,7 @@ def test_one_broken_of_twenty_is_skipped(tmp_path, warnings_logged, how, cache):
   _spoil(paths[4], how)
   pixels = np.arange(20.0).reshape(20, 1, 1).repeat(2, -1)
   names = [path.name for path in paths]
-  data = pipeline.scan(
+  data = scan(
     paths,
     image_size=16,
     load_size=16,
@@ -231,7 +232,7 @@ def test_missing_file_counts_as_broken(tmp_path, warnings_logged):
   """A path that vanished is skipped like a broken picture."""
   paths = _write(tmp_path, 4)
   paths[0].unlink()
-  assert len(pipeline.scan(paths, image_size=8, load_size=8)) == 3
+  assert len(scan(paths, image_size=8, load_size=8)) == 3
   assert str(paths[0]) in warnings_logged[0]
 
 
@@ -249,11 +250,11 @@ def test_many_broken_files_are_fatal(
   for i, path in enumerate(paths):
     path.write_bytes(b"" if 0 < n - i <= broken else data.getvalue())
   if not fatal:
-    assert len(pipeline.scan(paths, image_size=8, load_size=8)) == n - broken
+    assert len(scan(paths, image_size=8, load_size=8)) == n - broken
     assert f"{broken} of {n}" in warnings_logged[0]
     return
   with pytest.raises(UserError) as error:
-    pipeline.scan(paths, image_size=8, load_size=8)
+    scan(paths, image_size=8, load_size=8)
   assert str(paths[n - broken]) in str(error.value)
   assert f"{broken} broken of {n}" in str(error.value)
   assert "\n" not in str(error.value)
@@ -266,7 +267,7 @@ def test_warning_names_ten_files_at_most(tmp_path, warnings_logged):
   paths = [tmp_path / f"{i:04d}.png" for i in range(1300)]
   for i, path in enumerate(paths):
     path.write_bytes(b"" if i < 12 else data.getvalue())
-  assert len(pipeline.scan(paths, image_size=4, load_size=4)) == 1288
+  assert len(scan(paths, image_size=4, load_size=4)) == 1288
   (line,) = warnings_logged
   assert line.count(".png") == 10
   assert line.endswith("0009.png and 2 more")
@@ -276,7 +277,7 @@ def test_cache_larger_than_memory_is_refused(tmp_path):
   """A cache beyond the machine's memory names the mend, and allocates none."""
   paths = [tmp_path / "a.png"] * 10
   with pytest.raises(UserError, match="cache=False"):
-    pipeline.scan(paths, image_size=8, load_size=4_000_000)
+    scan(paths, image_size=8, load_size=4_000_000)
 
 
 def test_user_environment_is_kept_and_import_is_quiet():
@@ -359,10 +360,10 @@ def test_a_reader_stands_in_for_files(tmp_path, warnings_logged):
   """Encoded pictures from elsewhere: the same batches, broken ones left out."""
   paths = _write(tmp_path, 7)
   encoded = [path.read_bytes() for path in paths]
-  files = pipeline.scan(paths[:4] + paths[5:], image_size=8, load_size=8)
+  files = scan(paths[:4] + paths[5:], image_size=8, load_size=8)
   encoded[4] = b""
   for cache in (True, False):
-    data = pipeline.scan(
+    data = scan(
       [f"key {i}" for i in range(7)],
       image_size=8,
       load_size=8,

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from c3_jax import landmarks, photos, predict, restore
+from c3_jax import landmarks, photos, predict, predictor, restore
 from c3_jax.data import pipeline
 from c3_jax.errors import UserError
 from c3_jax.evaluation import evaluate, regression
@@ -37,7 +37,7 @@ for arguments in json.load(sys.stdin):
 
 def read_csv(path):
   """(header, {file: [numbers]}) of a csv file."""
-  with open(path, newline="") as file:
+  with open(path, encoding="utf-8", errors="surrogateescape") as file:
     header, *rows = csv.reader(file)
   return header, {row[0]: np.array(row[1:], float) for row in rows}
 
@@ -59,6 +59,7 @@ SIZES = {
   "e.jpg": (16, 16),
   "f.webp": (50, 44),
   "g.bmp": (64, 31),
+  "h, \udcff.jpg": (33, 33),
 }
 BROKEN = ("broken.jpg", "deep/text.png")
 
@@ -133,7 +134,7 @@ def test_confidence_is_the_concentration_of_the_map():
   maps[0, 2:4, 5:7, 3] = 0.25
   cells = landmarks.grid(8, 8)
   points = np.einsum("nyxk,yxd->nkd", maps, cells)
-  got = predict.confidence(points, maps)[0]
+  got = predictor.confidence(points, maps)[0]
   spread = lambda k: sum(  # noqa: E731
     maps[0, y, x, k] * ((cells[y, x] - points[0, k]) ** 2).sum()
     for y in range(8)
@@ -292,7 +293,7 @@ def test_command_line_without_tensorflow(work, tmp_path):
     text=True,
   )
   assert done.stdout.split() == ["0", "2", "2"], done.stderr
-  assert f"Wrote {outs[0]}: 7 pictures, 2 warning(s)." in done.stderr
+  assert f"Wrote {outs[0]}: 8 pictures, 2 warning(s)." in done.stderr
   assert "none of the 1 files" in done.stderr
   assert "unknown argument 'more'" in done.stderr
   assert "Traceback" not in done.stderr

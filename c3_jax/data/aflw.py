@@ -153,9 +153,9 @@ def load_aflw(root, *, split, release, image_size, load_size, crop, cache):
   lists.check_files(images, names, f"AFLW's {release} lists")
 
   # Not at the top: mistakes in a folder are found without TensorFlow.
-  from c3_jax.data import pipeline
+  from c3_jax.data.scan import scan
 
-  return pipeline.scan(
+  return scan(
     [images / name for name in names],
     image_size=image_size,
     load_size=load_size,

@@ -181,6 +181,7 @@ def load_celeba(
 
   # Not at the top: mistakes in a folder are found without TensorFlow.
   from c3_jax.data import pipeline
+  from c3_jax.data.scan import scan
 
   paths = [images / name for name in names]
   if split == "train" and not cache:
@@ -188,7 +189,7 @@ def load_celeba(
     return pipeline.StreamingDataset(
       paths, load_size=load_size, names=names, crop=crop
     )
-  return pipeline.scan(
+  return scan(
     paths,
     image_size=image_size,
     load_size=load_size,

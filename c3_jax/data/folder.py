@@ -93,9 +93,9 @@ def load_folder(
     pixels = np.stack([row.pixels for row in rows])
 
   # Not at the top: mistakes in a folder are found without TensorFlow.
-  from c3_jax.data import pipeline
+  from c3_jax.data.scan import scan
 
-  return pipeline.scan(
+  return scan(
     paths,
     image_size=image_size,
     load_size=load_size,

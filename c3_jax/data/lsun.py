@@ -100,13 +100,14 @@ def load_lsun(root, *, category, image_size, load_size, crop, cache, limit=0):
 
   # Not at the top: mistakes in a folder are found without TensorFlow.
   from c3_jax.data import pipeline
+  from c3_jax.data.scan import scan
 
   if not cache:
     # Millions of pictures: broken ones are found as they come.
     return pipeline.StreamingDataset(
       paths, load_size=load_size, names=names, crop=crop, reader=reader
     )
-  return pipeline.scan(
+  return scan(
     paths,
     image_size=image_size,
     load_size=load_size,

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from c3_jax.data import pf_pascal, pipeline, tfds_builders
+from c3_jax.data.scan import scan
 from c3_jax.errors import UserError
 
 
@@ -66,7 +67,7 @@ def load_tfds(data, split, *, image_size, load_size, crop, cache):
 
   if points is None and not cache:
     return pipeline.StreamingDataset(names, reader=read, **options)
-  return pipeline.scan(
+  return scan(
     names,
     image_size=image_size,
     pixels=points,

@@ -103,7 +103,7 @@ def largest_difference(a, b):
 
 
 def by_pipeline(trained, folder, names):
-  """{file: [2 k]} with the pictures decoded by TensorFlow."""
+  """{file: [2 k]} with the pictures as training loads them."""
   frame = photos.Frame.of(trained.config)
   function = parallel.pmap_eval(predictor.forward(trained.model))
   margin = (frame.load_size - frame.image_size) // 2

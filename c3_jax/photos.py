@@ -1,9 +1,9 @@
-"""Picture files without TensorFlow: what the tf.data pipeline makes of them.
+"""Picture files by Pillow: decode, take a box, resize.
 
-`data.decode` takes the box of a crop rule out of a file and scales it to
-load_size with an antialiased triangle filter; the network sees the central
-image_size of that, the frame. Here Pillow computes the same pixels in one step.
-As there, the orientation tag of EXIF and transparency are ignored.
+The tf.data pipeline loads the box of a crop rule at load_size; the network sees
+the central image_size of that, the frame, which `read` takes in one step. The
+orientation tag of EXIF and transparency are ignored: points are pixels of the
+file as stored.
 """
 
 import math
@@ -95,16 +95,25 @@ def read(path, frame):
     Unreadable: says why.
   """
   picture = decode(path)
-  size, side = picture.size, (frame.image_size, frame.image_size)
-  picture, box = _inside(picture, frame.box(size))
-  # In floats, as TensorFlow does: on bytes Pillow rounds between the two axes.
-  channels = [
-    channel.convert("F").resize(side, Image.Resampling.BILINEAR, box)
-    for channel in picture.split()
-  ]
-  image = np.stack([np.asarray(channel) for channel in channels], -1)
-  # Halves go up, as there.
-  return (image + 0.5).clip(0, 255).astype(np.uint8), size
+  image = resize(picture, frame.box(picture.size), frame.image_size)
+  return image, picture.size
+
+
+def resize(picture, box, side):
+  """A box of a picture by an antialiasing triangle filter.
+
+  Args:
+    picture: RGB `PIL.Image`.
+    box: (left, top, right, bottom) in its pixels; black where it juts out.
+    side: of the result.
+
+  Returns:
+    uint8 [side, side, 3].
+  """
+  picture, box = _inside(picture, box)
+  return np.asarray(
+    picture.resize((side, side), Image.Resampling.BILINEAR, box)
+  )
 
 
 def _inside(picture, box):
@@ -122,6 +131,9 @@ def _inside(picture, box):
 
 def decode(path):
   """The picture of a file, an RGB `PIL.Image` as it is stored.
+
+  Args:
+    path: of the file, or an open binary file.
 
   Raises:
     Unreadable: says why.

@@ -122,10 +122,11 @@ class Run:
   metrics: list
 
 
-def train(name, devices, count=STEPS):
-  """`count` steps of a stage on the first `devices` devices."""
+def train(name, devices, count=STEPS, **changes):
+  """`count` steps of a stage, with changes, on the first `devices` devices."""
   setup, stages, state, frozen, batches = experiment()
-  stage, devices = stages[name], jax.local_devices()[:devices]
+  stage = dataclasses.replace(stages[name], **changes)
+  devices = jax.local_devices()[:devices]
   state = build.enter(state.replace(step=np.int32(stage.start)), stage)
   state = jax.device_get(state)
   run = Run([state], [], [])
@@ -241,6 +242,17 @@ def test_stage_moves_its_own_parameters_only(name):
   ]
   # The flow learns on the network as evaluation sees it.
   assert all(same) if name == "flow" else not any(same)
+
+
+def test_statistics_of_cycle_are_those_of_photographs():
+  """Views, for L_warp and L_apart, do not count in stage cycle's statistics."""
+  with_views = on_one_device("cycle").states[1].batch_stats
+  alone = train("cycle", 1, count=1, weights={"cycle": 1.0})
+  jax.tree.map(
+    functools.partial(np.testing.assert_allclose, rtol=1e-7),
+    with_views,
+    alone.states[1].batch_stats,
+  )
 
 
 @pytest.mark.parametrize("name", STAGES)

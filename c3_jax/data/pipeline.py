@@ -11,7 +11,7 @@ import os
 import numpy as np
 
 from c3_jax.data import arrays, order
-from c3_jax.data.decode import load, tf
+from c3_jax.data.decode import load, load_op, tf
 from c3_jax.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -32,8 +32,7 @@ class _Pictures:
     arrays.crop_box(crop, 1.0, 1.0)  # Refuses an unknown rule.
     self.paths = paths if read else [os.fspath(path) for path in paths]
     self.read = read
-    webp = read or any(path.lower().endswith(".webp") for path in self.paths)
-    self._options = {"load_size": load_size, "crop": crop, "webp": bool(webp)}
+    self._options = {"load_size": load_size, "crop": crop}
 
   def elements(self, batches):
     """tf.data of the pictures that can be decoded, in parallel, in order.
@@ -60,7 +59,7 @@ class _Pictures:
     def decode(position, index, data):
       if files is not None:
         data = tf.io.read_file(files[index])
-      image, size = load(data, **self._options)
+      image, size = load_op(data, **self._options)
       return {
         "position": position,
         "index": index,
@@ -75,25 +74,28 @@ class _Pictures:
     dataset = dataset.unbatch().map(
       decode, tf.data.AUTOTUNE, deterministic=True
     )
-    return dataset.ignore_errors()
+    # Files that cannot be read are errors; others are decoded to size 0.
+    dataset = dataset.ignore_errors()
+    return dataset.filter(lambda element: element["file_size"][0] > 0)
 
   def image(self, index):
     """uint8 [S, S, 3] of one picture, or None if it cannot be decoded."""
     try:
       if self.read:
-        data = tf.constant(self.read(index))
+        data = self.read(index)
       else:
-        data = tf.io.read_file(self.paths[index])
-      return load(data, **self._options)[0].numpy()
+        data = tf.io.read_file(self.paths[index]).numpy()
     except tf.errors.OpError:
       return None
+    image, size = load(data, **self._options)
+    return image if size[0] > 0 else None
 
 
 def read(paths, *, load_size, crop="square", reader=None):
   """Reads picture files in parallel and in order; skips what is broken.
 
   Args:
-    paths: list of n file names, JPEG or PNG of any colour type, or WebP.
+    paths: list of n file names, in any format that Pillow reads.
     load_size: side of the loaded picture in pixels.
     crop: rule of `arrays.crop_box`.
     reader: function index -> bytes that stands in for the files, or None.

@@ -1,5 +1,6 @@
 """Where the numbers of a run go: metrics.jsonl, TensorBoard, the log."""
 
+import concurrent.futures
 import contextlib
 import json
 import logging
@@ -48,21 +49,51 @@ class MetricsFile:
     os.close(self._file)
 
 
-def tensorboard(workdir):
-  """clu's TensorBoard writer, or None where it cannot be imported."""
-  try:
-    # Both write to stderr while they load.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-    import tensorflow as tf
-    from clu.metric_writers import SummaryWriter
+class TensorBoard:
+  """clu's TensorBoard writer, on a thread of its own.
 
+  It needs TensorFlow, whose import takes seconds that a start need not wait
+  for. Where that cannot be imported, nothing is written.
+  """
+
+  def __init__(self, workdir):
+    self._writer = None
+    self._thread = concurrent.futures.ThreadPoolExecutor(1)
+    self._pending = [self._thread.submit(self._open, workdir)]
+
+  def _open(self, workdir):
+    try:
+      # Both write to stderr while they load.
+      os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+      os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+      import tensorflow as tf
+      from clu.metric_writers import SummaryWriter
+    except ImportError as error:
+      logger.info("No TensorBoard events (%s); see metrics.jsonl.", error)
+      return
     with contextlib.suppress(RuntimeError):  # TensorFlow is in use already.
       tf.config.set_visible_devices([], "GPU")
-  except ImportError as error:
-    logger.info("No TensorBoard events (%s); see metrics.jsonl.", error)
-    return None
-  return SummaryWriter(str(workdir))
+    self._writer = SummaryWriter(str(workdir))
+
+  def _write(self, step, scalars):
+    if self._writer:
+      self._writer.write_scalars(step, scalars)
+      self._writer.flush()
+
+  def write(self, step, scalars):
+    """Queues scalars, name -> float; raises what earlier ones ended with."""
+    self._pending = [
+      future for future in self._pending if not future.done() or future.result()
+    ]
+    self._pending.append(self._thread.submit(self._write, step, scalars))
+
+  def close(self):
+    """Waits until all is written."""
+    for future in self._pending:
+      future.result()
+    self._thread.shutdown()
+    if self._writer:
+      self._writer.close()
 
 
 class Writer:
@@ -72,7 +103,7 @@ class Writer:
     self._active = jax.process_index() == 0
     if self._active:
       self._file = MetricsFile(pathlib.Path(workdir) / "metrics.jsonl", step)
-      self._tensorboard = tensorboard(workdir)
+      self._tensorboard = TensorBoard(workdir)
 
   def __enter__(self):
     return self
@@ -80,19 +111,16 @@ class Writer:
   def __exit__(self, *args):
     if self._active:
       self._file.close()
-      if self._tensorboard:
-        self._tensorboard.close()
+      self._tensorboard.close()
 
   def write(self, step, stage, scalars):
     """Args: step and stage of the record; scalars, name -> float."""
     if not self._active:
       return
     self._file.write({"step": step, "stage": stage} | scalars)
-    if self._tensorboard:
-      self._tensorboard.write_scalars(
-        step, {f"{stage}/{name}": value for name, value in scalars.items()}
-      )
-      self._tensorboard.flush()
+    self._tensorboard.write(
+      step, {f"{stage}/{name}": value for name, value in scalars.items()}
+    )
 
 
 def average(step, metrics):

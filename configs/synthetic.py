@@ -23,7 +23,7 @@ def get_config(argument=""):
   config.stages.pairs.update({"steps": 2500, "drops": (0.8,)})
   config.stages.flow.steps = 200
   config.stages.cycle.update(
-    {"steps": 1000, "learning_rate": 1e-3, "drops": (0.7,)}
+    {"steps": 700, "learning_rate": 1e-3, "drops": (0.7,)}
   )
   if "test" in chosen:
     common.quick(config)

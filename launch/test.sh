@@ -8,4 +8,4 @@ source launch/environment.sh
 install requirements.txt requirements-test.txt
 .venv/bin/ruff check
 .venv/bin/ruff format --check
-.venv/bin/python -m pytest -q "$@"
+.venv/bin/python -m pytest -q -n 2 --dist loadfile "$@"

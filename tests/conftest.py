@@ -24,8 +24,11 @@ jax.config.update("jax_num_cpu_devices", 4)
 
 # Compiling is most of what the tests do; a second run takes a third of the
 # time. Not for the programs that tests start: one killed while it writes an
-# entry would leave it broken.
-jax.config.update("jax_compilation_cache_dir", str(ROOT / ".cache" / "jax"))
+# entry would leave it broken. Nor may two workers write the same entry.
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+jax.config.update(
+  "jax_compilation_cache_dir", str(ROOT / ".cache" / f"jax{WORKER}")
+)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 

@@ -161,7 +161,7 @@ def _examples(key, indices, *, size, extent):
   return jax.vmap(example)(indices)
 
 
-def dataset(seed, *, split, n, image_size, load_size, batch=256):
+def dataset(seed, *, split, n, image_size, load_size, batch=64):
   """Draws n faces of a split.
 
   Example i depends on (seed, split, i, image_size, load_size) alone.

@@ -1,6 +1,6 @@
 """Alignment between different people, by flow and by landmarks.
 
-  python benchmarks/facelab.py --workdir=RUN --root=DIR [--out=FILE]
+  python -m benchmarks.facelab --workdir=RUN --root=DIR [--out=FILE]
 
 DIR is a folder dataset whose test pictures show one person each and have many
 points (Face Research Lab London: 42 people, 189 points). Each test picture is

@@ -53,13 +53,14 @@ def measure(stage_name, options):
     for platform in ("cuda", "tpu")
   }
   start = time.monotonic()
-  compiled = step.lower(state, frozen, batch).compile()
+  for_here = step.lower(state, frozen, batch)
+  compiled = for_here.compile()
   row = {
     "stage": stage_name,
     "parameters": parameters,
     "compile_seconds": time.monotonic() - start,
     "lowered_characters": lowered,
-    "gflop_per_image": compiled.cost_analysis()["flops"]
+    "gflop_per_image": for_here.cost_analysis()["flops"]
     / options["batch"]
     / 1e9,
     "temporary_gib": compiled.memory_analysis().temp_size_in_bytes / 2**30,

@@ -1,6 +1,6 @@
 """PCK of leaving points in place, on the public PF-PASCAL test list.
 
-  python benchmarks/identity_pck.py --lists=DIR
+  python -m benchmarks.identity_pck --lists=DIR
 
 DIR holds NC-Net's test_pairs.csv, val_pairs.csv and train_pairs.csv. The lists
 do not tell the sizes of the pictures, whose longer side is 300 pixels: here

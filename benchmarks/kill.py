@@ -18,6 +18,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 
 import jax
 import numpy as np
@@ -49,8 +50,13 @@ def start(workdir):
   os.dup2(log, 1), os.dup2(log, 2)
   jax.config.update("jax_compilation_cache_dir", f"{workdir.parent}/cache")
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-  train.train_and_evaluate(get_config(), workdir, mode="train")
-  os._exit(0)
+  try:
+    train.train_and_evaluate(get_config(), workdir, mode="train")
+    os._exit(0)
+  finally:
+    # Without a look at what the parent has open, its folder above all.
+    traceback.print_exc()
+    os._exit(1)
 
 
 def finish(workdir):

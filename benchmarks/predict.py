@@ -1,6 +1,6 @@
 """Landmarks of 1,000 pictures of mixed sizes: time, memory, agreement.
 
-  PYTHONPATH=. python benchmarks/predict.py --workdir=runs/quickstart --out=FILE
+  python -m benchmarks.predict --workdir=runs/quickstart --out=FILE
 
 It draws the pictures into a temporary folder (sides from 40 to 1,600 pixels,
 JPEG and PNG, three of them broken), runs `python -m c3_jax.predict` on the

@@ -1,6 +1,6 @@
 """Seconds from the start of a run to its first step, with a cache of programs.
 
-  python benchmarks/startup.py --config=configs/synthetic.py [FLAGS OF main]
+  python -m benchmarks.startup --config=configs/synthetic.py [FLAGS OF main]
 
 The run is started twice in workdirs of its own, the second time with the
 compiled programs that the first has kept; each is stopped when its first step

@@ -1,6 +1,6 @@
 """Synthetic faces over seeds: what the network learns, and what cycle adds.
 
-  python benchmarks/synthetic.py --out=benchmarks/synthetic.json
+  python -m benchmarks.synthetic --out=benchmarks/synthetic.json
 
 For each seed: stages pairs and flow; from there the stage cycle, and, as a
 control, as many further steps of L_pairs. Prints a Markdown table and writes

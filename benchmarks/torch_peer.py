@@ -1,7 +1,7 @@
 """The cycle stage and the detector, side by side with PyTorch.
 
-  JAX_PLATFORMS=cpu python benchmarks/torch_peer.py --batch 8 --out=FILE
-  python benchmarks/torch_peer.py --batch 50 200 --dtype=bfloat16   # a GPU
+  JAX_PLATFORMS=cpu python -m benchmarks.torch_peer --batch 8 --out=FILE
+  python -m benchmarks.torch_peer --batch 50 200 --dtype=bfloat16   # a GPU
 
 The peer is what a good engineer would write today (`torch_model.py`): the
 networks of torchvision, channels-last, autocast, `torch.compile` beside eager,
@@ -21,18 +21,16 @@ import json
 import os
 import pathlib
 import statistics
-import sys
 import time
 
 # Two libraries share the device: neither may take all of its memory first.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 import jax
 import numpy as np
 import torch
-import torch_model
 
+from benchmarks import torch_model
 from c3_jax import build, parallel, steps
 from c3_jax.evaluation import evaluate
 from configs import common

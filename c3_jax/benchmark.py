@@ -66,7 +66,7 @@ def run(config, *, batch_size=None, only=None):
       missing.
 
   Returns:
-    A dict for JSON; DESIGN: one entry a section, and the machine.
+    A dict for JSON; one entry a section, and the machine.
 
   Raises:
     UserError: an unknown section, a batch that does not give each device whole
@@ -273,8 +273,8 @@ def input_pipeline(config):
 def main():
   """Runs what the flags say, prints the table, writes the file."""
   out = flags.FLAGS.out and pathlib.Path(flags.FLAGS.out)
-  if out and not out.parent.is_dir():
-    raise UserError(f"--out: {out.parent} is not a folder; make it first.")
+  if out:
+    cli.check_out(out)
   result = run(
     flags.FLAGS.config, batch_size=flags.FLAGS.batch, only=flags.FLAGS.only
   )

@@ -15,6 +15,7 @@ from c3_jax.models import c3
 from c3_jax.models.vgg import VGG
 
 ORDER = ("pairs", "flow", "cycle")
+DTYPES = ("float32", "bfloat16")
 
 
 def networks(config):
@@ -76,6 +77,12 @@ def stages(config, n_train) -> list[steps.Stage]:
   result, start = [], 0
   for name in ORDER:
     options = config.stages[name]
+    if min(options.steps, options.epochs) < 0 or options.steps * options.epochs:
+      raise UserError(
+        f"config.stages.{name} has steps={options.steps} and "
+        f"epochs={options.epochs:g}: set one of them to 0, the other to its "
+        "length."
+      )
     length = options.steps
     if options.epochs:
       length = math.ceil(options.epochs * n_train / config.batch_size)
@@ -271,6 +278,13 @@ def validate(config: ml_collections.ConfigDict):
   }.items():
     if value < 1:
       raise UserError(f"config.{key}={value}: use 1 or more.")
+  if config.seed < 0:
+    raise UserError(f"config.seed={config.seed}: use 0 or more.")
+  if config.model.dtype not in DTYPES:
+    raise UserError(
+      f"config.model.dtype={config.model.dtype!r} is not one of "
+      f"{', '.join(DTYPES)}."
+    )
   devices = jax.device_count()
   # Pairs, and the neighbouring pair that gives the negatives.
   unit = devices * (4 if config.objective.natural_positives else 2)

@@ -6,6 +6,7 @@ exit code 2.
 
 import functools
 import logging
+import pathlib
 import sys
 
 import absl.logging
@@ -44,6 +45,19 @@ def run(program, argv):
     return fail(error)
   except OSError as error:
     return fail(str(error).strip().splitlines()[-1])
+
+
+def check_out(out):
+  """Refuses a file to write before hours of work, not after.
+
+  Raises:
+    UserError: --out is a folder, or is not in one.
+  """
+  out = pathlib.Path(out)
+  if out.is_dir() or not out.parent.is_dir():
+    raise UserError(
+      f"--out={out} cannot be written: name a file in a folder that exists."
+    )
 
 
 def log_to_stderr():

@@ -21,7 +21,7 @@ import jax
 KEEP = 200  # Entries of the shared folder; the oldest go.
 SHORTEST = 0.2  # Seconds of compilation that are worth a file.
 REQUEST = "/jax/compilation_cache/compile_requests_use_cache"
-STALE = 7 * 24 * 3600  # Seconds; what killed runs left behind goes after this.
+STALE = 30 * 24 * 3600  # Seconds; what killed runs left behind goes after this.
 
 
 def default_folder():
@@ -69,10 +69,16 @@ class Cache:
         os.link(entry, self.own / entry.name)
 
   def publish(self):
-    """Gives the entries made so far to the shared folder."""
-    for entry in _entries(self.own):
-      with contextlib.suppress(FileExistsError):
-        os.link(entry, self.shared / entry.name)
+    """Gives the entries made so far to the shared folder.
+
+    A full disk, one without links, or folders that are gone cost the next run
+    its fast start, not this one its life.
+    """
+    with contextlib.suppress(OSError):
+      os.utime(self.own)  # Not stale.
+      for entry in _entries(self.own):
+        with contextlib.suppress(FileExistsError):
+          os.link(entry, self.shared / entry.name)
 
   def close(self):
     """Publishes and removes the own folder."""

@@ -42,13 +42,10 @@ def pack(config, split, out):
 
   Raises:
     UserError: a mistake in the config or the data, no such split, or no such
-      folder to write to.
+      file to write to.
   """
   # Before hours of decoding.
-  if not pathlib.Path(out).parent.is_dir():
-    raise UserError(
-      f"{pathlib.Path(out).parent} is not a folder; make it first."
-    )
+  cli.check_out(out)
   config = config.copy_and_resolve_references()
   with config.unlocked():
     config.data.cache = True

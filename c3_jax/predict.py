@@ -75,10 +75,7 @@ def predict(
     raise UserError(f"--batch_size={batch_size}: use 1 or more.")
   root, names = finder.find(images, overlay)
   out = pathlib.Path(out)
-  if out.is_dir() or not out.parent.is_dir():
-    raise UserError(
-      f"--out={out} cannot be written: name a file in a folder that exists."
-    )
+  cli.check_out(out)
   trained = restore.load(workdir, step)
   estimate = None
   if regressor:

@@ -158,14 +158,21 @@ def newest(config, model, stages, checkpoints):
   return build.enter(state, stages[0]), {"pending": []}
 
 
-def check_init(config):
-  """Refuses a `config.init` without a checkpoint, before a run starts."""
+def check_init(config, model):
+  """Refuses a `config.init` that gives no start, before a run makes a folder.
+
+  Raises:
+    UserError: it has no such checkpoint, or one of another model.
+  """
   workdir = config.init.workdir
-  if workdir and not (pathlib.Path(workdir) / "checkpoints").is_dir():
+  if not workdir:
+    return
+  if not (pathlib.Path(workdir) / "checkpoints").is_dir():
     raise UserError(
       f"config.init.workdir={workdir} has no checkpoints: name the workdir of "
       "a run that has."
     )
+  first_state(config, model)
 
 
 def first_state(config, model):

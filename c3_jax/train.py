@@ -42,14 +42,18 @@ def train_and_evaluate(config, workdir, *, mode="train_and_evaluate"):
   build.validate(config)
   workdir = pathlib.Path(workdir)
   if mode == "eval":
-    return report(workdir, *trained(config, workdir))
+    result = None
+    if jax.process_index() == 0:
+      result = report(workdir, *trained(config, workdir))
+    hosts.wait("evaluated")
+    return result
   splits = build.load_splits(config)
   setup = build.setup(config)
   evaluator = evaluate.Evaluator(config, setup.model, splits)
   stages = build.stages(config, build.images_in(splits.train))
   build.check_shapes(config, setup, stages)
-  resume.check_init(config)
   if not (workdir / "checkpoints").is_dir():
+    resume.check_init(config, setup.model)
     build.check_weights(config, setup)
   workdir.mkdir(parents=True, exist_ok=True)
   with Checkpoints(workdir, repair=True) as checkpoints:
@@ -283,12 +287,13 @@ def _duration(seconds):
 
 
 def untrained(workdir, config, run):
-  """The variables that a run began with; the arguments are those of `report`.
+  """The variables before any training; the arguments are those of `report`.
 
-  With ported weights they are those of the first checkpoint, else a matter of
-  the seed.
+  A matter of the seed, but for a ported backbone, which the first checkpoint
+  holds. A run that began with the networks of another (`config.init`) is
+  compared with a network from scratch.
   """
-  if config.weights.resnet50:
+  if config.weights.resnet50 and not config.init.workdir:
     return model_loader.load(workdir, 0).variables
   return _variables(build.initial_state(config, run.model))
 
@@ -311,7 +316,9 @@ def report(workdir, config, run, splits=None, evaluator=None):
     result = evaluate.evaluate(
       config, evaluator, variables, start, run.step, workdir
     )
-  showcase.draw(config, workdir, run.model, splits, variables, result)
+  showcase.draw(
+    config, workdir, run.model, splits, variables, evaluator, result
+  )
   if result is None:
     logger.info("No annotated train and test images: no regression.")
   else:

@@ -3,8 +3,8 @@
   python -m c3_jax.main --config=configs/celeba.py:k=10 \
     --config.data.root=CELEBA --workdir=runs/celeba_k10
 
-Give the ported ImageNet weights (see README), without which this is not the
-paper's recipe. docs/data.md says what CELEBA and AFLW hold.
+Give the ported ImageNet weights (docs/weights.md), without which this is not
+the paper's recipe. docs/data.md says what CELEBA and AFLW hold.
 
 Expected, error on MAFL without intercept, % of the distance of the eyes (the
 paper's Table 1; not reproduced by us yet):
@@ -23,12 +23,14 @@ Arguments:
     --config.init.workdir=runs/celeba_k10 --workdir=runs/aflw_k10
     Expected 6.75 (K = 10) and 6.26 (K = 30) of Table 1; the paper does not say
     whether its model was fine-tuned. Without: --mode=eval of the CelebA run
-    with --config.data.name=aflw --config.data.root=AFLW.
+    with --config.data.name=aflw --config.data.root=AFLW
+    --config.data.crop=square --config.eval.name=aflw_direct.
   test          a small network on a few drawn faces, seconds
 
 Cost: 161,962 images an epoch, 810 steps of 200. Stage pairs sees 3.2 million
-images, flow 0.8, cycle 32.4; docs/training.md has FLOP and memory. In the
-appendix: 4 GPUs with 50 images each.
+images, flow 0.8, cycle 32.4; docs/performance.md has FLOP, docs/training.md
+what to do when memory is short. In the appendix: 4 GPUs with 50 images each;
+8 devices need --config.batch_size=192.
 
 From the appendix: Adam at 5e-4, a tenth at epochs 100 and 150, 200 epochs, L2
 of 1e-4, N(0, 0.01) for E_a, E_p and D, 200 images a step. The lengths of pairs

@@ -308,14 +308,24 @@ def base(*, k, cycle, flow):
   return config
 
 
+def from_scratch(config):
+  """Adds to the paper's terms what networks without ImageNet weights need.
+
+  L_warp, which a landmark that tells a colour cannot satisfy; L_apart, which
+  keeps the landmarks off one spot; other colours for E_p than for the decoder.
+  """
+  config.augment.recolour = 0.4
+  config.augment.source.rotation = 15.0
+  for name in ("pairs", "cycle"):
+    config.stages[name].weights.update({"warp": 1.0, "apart": 0.5})
+
+
 def small(config, *, image_size, load_size):
   """Turns the paper's configuration into one that learns on two CPU cores.
 
   What mattered, in this order: an appearance map averaged over space, so that
-  only the landmarks can say where things are; L_warp, which a landmark that
-  tells a colour cannot satisfy, with L_apart to keep the landmarks off one
-  spot; other colours for E_p than for the decoder; standardised logits with a
-  low gain; wide gaussians; small batches, many steps.
+  only the landmarks can say where things are; `from_scratch`; standardised
+  logits with a low gain; wide gaussians; small batches, many steps.
   """
   config.data.image_size, config.data.load_size = image_size, load_size
   config.batch_size = 16
@@ -350,13 +360,10 @@ def small(config, *, image_size, load_size):
   )
   # A spline on 100 control points costs more than the small network.
   config.augment.control_points = 4
-  config.augment.recolour = 0.4
-  config.augment.source.rotation = 15.0
   config.optimizer.weight_decay = 0.0
   for name in STAGES:
     config.stages[name].learning_rate = 2e-3
-  for name in ("pairs", "cycle"):
-    config.stages[name].weights.update({"warp": 1.0, "apart": 0.5})
+  from_scratch(config)
   return config
 
 

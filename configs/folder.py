@@ -6,7 +6,8 @@
 DIR/images/ holds JPEG or PNG files; an optional DIR/landmarks.csv lets the
 run measure itself (see README). Arguments: k=10, cycle=1, flow=1 (see
 configs/common.py); `cpu`, a small network at 32 px; `test`, a run of seconds.
-Without `cpu` this is the paper's network at 128 px.
+Without `cpu` this is the paper's network at 128 px with L_warp and L_apart
+beside the paper's terms; docs/weights.md gives it ImageNet weights.
 """
 
 from configs import common
@@ -22,7 +23,9 @@ def get_config(argument=""):
   config.stages.pairs.epochs = 20.0
   config.stages.flow.epochs = 5.0
   config.stages.cycle.update({"epochs": 200.0, "drops": (0.5, 0.75)})
-  if chosen:
+  if not chosen:
+    common.from_scratch(config)
+  else:
     common.small(config, image_size=32, load_size=40)
     # Pictures of one kind are often nearly aligned: strong warps move them.
     config.augment.target.update(

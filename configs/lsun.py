@@ -3,7 +3,7 @@
   python -m c3_jax.main --config=configs/lsun.py:car --config.data.root=LSUN \
     --workdir=runs/car
 
-Give the ported ImageNet weights (see README). docs/data.md says what LSUN
+Give the ported ImageNet weights (docs/weights.md). docs/data.md says what LSUN
 holds. Nothing is annotated: the result is figures/landmarks.png, to be held
 beside Figure 5; there is no number to expect.
 

@@ -3,14 +3,14 @@
   python -m c3_jax.main --config=configs/pf_pascal.py \
     --config.data.root=PF_PASCAL --workdir=runs/pf_pascal
 
-Give the ported ImageNet weights (see README): from random features there is
-nothing to match. docs/data.md says what PF_PASCAL holds.
+Give the ported ImageNet weights (docs/weights.md): from random features there
+is nothing to match. docs/data.md says what PF_PASCAL holds.
 
 Expected, PCK@0.1 of the kind "scnet", % (Table 3; not reproduced by us yet):
 
   flow alone               78.5
   landmarks                80.1
-  kernel4d                 78.9, NC-Net (on ResNet-101; here on ResNet-50)
+  kernel4d                 78.9, NC-Net (on ResNet-101; ours on ResNet-50)
 
 Users of NC-Net's code report 74.8 to 77.3 over repeated runs: take several
 seeds. A third of the public test pairs are also training pairs; the report has

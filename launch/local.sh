@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Trains on all GPUs of this machine; one process drives them all by pmap:
 #   bash launch/local.sh --config=configs/folder.py --workdir=DIR [FLAGS]
-# CUDA_VISIBLE_DEVICES=0,1 takes fewer. Paths are relative to where you are.
+# CUDA_VISIBLE_DEVICES=0,1 takes fewer. Paths are relative to where you are. The
+# batch must be a multiple of 2 x GPUs: with 8 add --config.batch_size=192.
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 

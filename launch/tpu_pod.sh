@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Trains on a TPU slice, from a machine with gcloud:
 #   TPU=name ZONE=zone bash launch/tpu_pod.sh --config=configs/celeba.py \
-#     --config.data.root=DIR --workdir=DIR [FLAGS]
+#     --config.batch_size=192 --config.data.root=DIR --workdir=DIR [FLAGS]
+# The batch must be a multiple of 2 x all devices x config.accumulate. WORKERS=1
+# before the command is for a slice that is a single machine.
 # Every worker must have this repository as ~/c3_jax with a .venv that has
 # jax[tpu], and must reach DIR (a mounted bucket or disk). Run it again to go on.
 set -euo pipefail

@@ -89,6 +89,10 @@ def _spoil(root, how):
     case "other csv":
       (root / "aflw_cropped" / "facedata_cropped.csv").write_text("file,x\n")
       return "mtfl", "has no column 'set'"
+    case "cut csv":
+      path = root / "aflw_cropped" / "facedata_cropped.csv"
+      path.write_text(path.read_text().rstrip()[:-30])
+      return "mtfl", "instead of .* fields"
     case "short rows":
       path = root / "MTFL" / "testing.txt"
       path.write_text("AFLW\\a.jpg 1 2 3\n")
@@ -104,6 +108,7 @@ def _spoil(root, how):
     "lost",
     "no csv",
     "other csv",
+    "cut csv",
     "short rows",
   ],
 )

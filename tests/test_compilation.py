@@ -1,6 +1,7 @@
 """Compiled programs kept between runs."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -84,14 +85,28 @@ def test_an_entry_is_seen_by_the_runs_that_start_after_it(shared):
   ]
 
 
+def test_what_cannot_be_shared_is_no_reason_to_stop(shared, monkeypatch):
+  """A disk that is full or has no links, or a folder that is gone."""
+  cache = compilation.Cache(shared)
+  (cache.own / "b-cache").write_bytes(b"b")
+  with monkeypatch.context() as patch:
+    patch.setattr(os, "link", lambda *_: os.stat("/no/links"))
+    cache.publish()
+  assert not (shared / "b-cache").exists()
+  cache.publish()
+  assert (shared / "b-cache").read_bytes() == b"b"
+  shutil.rmtree(cache.own)
+  cache.close()
+
+
 def test_old_entries_and_what_killed_runs_left_are_removed(shared, monkeypatch):
-  """The newest entries stay; a run's folder goes after a week."""
+  """The newest entries stay; a run's folder goes after a month."""
   monkeypatch.setattr(compilation, "KEEP", 2)
   for age, name in enumerate(("d", "c", "b")):
     (shared / f"{name}-cache").write_bytes(b"x")
     os.utime(shared / f"{name}-cache", (1e9 - age,) * 2)
-  week = time.time() - compilation.STALE
-  for name, made in (("run-old", week - 60), ("run-new", week + 60)):
+  then = time.time() - compilation.STALE
+  for name, made in (("run-old", then - 60), ("run-new", then + 60)):
     (shared / name).mkdir()
     os.utime(shared / name, (made, made))
   compilation.Cache(shared).close()

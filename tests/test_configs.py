@@ -182,8 +182,8 @@ def test_cells_of_table_2_differ_in_the_last_stage_alone(module, cell):
     if key.startswith(prefix) and value
   }
   expected = {"cycle", "inv"} if with_cycle else {"pairs"}
-  # What the small configurations add is the same in all cells.
-  added = {"warp", "apart"} if module is synthetic else set()
+  # What networks from scratch add is the same in all cells.
+  added = {"warp", "apart"} if module in (synthetic, folder) else set()
   assert weights == expected | added | ({"equiv"} if with_flow else set())
   for key, value in flat(module.get_config()).items():
     assert config[key] == value or key.startswith(prefix)
@@ -230,6 +230,10 @@ def test_wrong_arguments_are_named(module, argument):
     ({"checkpoint_every": 0}, "config.checkpoint_every=0"),
     ({"eval.batch_size": 0}, "config.eval.batch_size=0"),
     ({"model.k": 0}, "config.model.k=0"),
+    ({"seed": -1}, "config.seed=-1"),
+    ({"model.dtype": "bf16"}, "config.model.dtype='bf16'"),
+    ({"stages.flow.epochs": 2.0}, "config.stages.flow has steps=10 and epochs"),
+    ({"stages.pairs.steps": -1}, "config.stages.pairs has steps=-1"),
     ({"stages.flow.weights.flow": 0.0}, "config.stages.flow.weights"),
     ({"stages.pairs.weights.inv": 1.0}, "config.stages.pairs.weights.inv"),
     ({"stages.flow.weights.equiv": 1.0}, "config.stages.flow.weights.equiv"),

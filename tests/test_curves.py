@@ -70,19 +70,6 @@ def test_curves_are_read_with_their_stages(tmp_path):
   )
 
 
-def test_steps_that_start_anew_with_a_stage_are_counted_on(tmp_path):
-  """Steps within a stage become steps of the run."""
-  records = [
-    {"step": step, "stage": stage, "loss": 1.0}
-    for stage in ("pairs", "flow")
-    for step in (10, 20, 30)
-  ]
-  path = write_metrics(tmp_path / "m.jsonl", records)
-  found, stages = curves.read_curves(path)
-  np.testing.assert_array_equal(found["loss"][0], [10, 20, 30, 40, 50, 60])
-  assert stages == [("pairs", 0, 30), ("flow", 30, 60)]
-
-
 def test_odd_metrics_are_drawn(tmp_path):
   """One line, NaN, infinity, text, nested values and no stage do no harm."""
   one = write_metrics(tmp_path / "one.jsonl", [{"step": 0, "loss": 1.0}])

@@ -336,6 +336,31 @@ def test_a_file_that_breaks_is_replaced_in_training(
   assert all(any(str(paths[i]) in w for w in warnings_logged) for i in (2, 3))
 
 
+def test_the_first_pictures_stand_in_for_broken_ones(tmp_path, warnings_logged):
+  """`first` gives what training sees, as an array; fewer if there are fewer."""
+  paths = _write(tmp_path, 6)
+  whole = pipeline.StreamingDataset(paths, load_size=16)
+  (good,) = whole.eval_batches(6)
+  _spoil(paths[1], "zero")
+  data = pipeline.StreamingDataset(paths, load_size=16)
+  first = data.first(4)
+  np.testing.assert_array_equal(first.images, good["image"][[0, 2, 2, 3]])
+  assert first.names == data.names[:4]
+  assert len(data.first(9)) == 6
+  assert len(warnings_logged) == 1
+
+
+def test_names_that_are_no_utf8(tmp_path):
+  """Such files are read like others, and keep their names."""
+  (path,) = _write(tmp_path, 1)
+  odd = os.path.join(tmp_path, "b\udcff.jpg")
+  os.rename(path, odd)
+  (batch,) = pipeline.read([odd], load_size=16)
+  data = pipeline.StreamingDataset([odd], load_size=16)
+  np.testing.assert_array_equal(data.first(1).images, batch["image"])
+  assert data.names == [odd]
+
+
 def test_too_many_files_that_break_stop_the_run(tmp_path, warnings_logged):
   """More than 3, and more than 1 %, as for files that were broken before."""
   paths = _write(tmp_path, 12)

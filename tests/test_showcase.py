@@ -68,8 +68,10 @@ def test_error_curves_have_the_errors_of_the_report():
   model, _ = build.networks(config)
   state = build.initial_state(config, model)
   variables = {"params": state.params, "batch_stats": state.batch_stats}
-  report = evaluate.Evaluator(config, model, splits).regress(variables)
-  errors = showcase.image_errors(config, model, splits, variables, report)
+  evaluator = evaluate.Evaluator(config, model, splits)
+  report = evaluator.regress(variables)
+  found = evaluator.landmarks(variables, "test")
+  errors = showcase.image_errors(config, splits, found, report)
   assert all(value.shape == (9,) for value in errors.values())
   expected = {
     "intercept": report["error"]["intercept"],

@@ -424,12 +424,16 @@ def test_any_stage_starts_from_any_checkpoint(straight, tmp_path):
     assert not np.any(jax.tree.leaves(found.opt_state[1].mu)[0])
 
 
-def test_nothing_to_start_from(tmp_path):
+def test_nothing_to_start_from(straight, tmp_path):
   """An `init` that is no run, or another model's, makes no folder."""
   for workdir in ("none", "empty"):
     (tmp_path / "empty").mkdir(exist_ok=True)
     config = get_config(init__workdir=str(tmp_path / workdir))
     with pytest.raises(UserError, match=f"config.init.workdir=.*{workdir}"):
+      train.train_and_evaluate(config, tmp_path / "work")
+  for changes in ({"init__step": 29}, {"model__k": 3}):
+    config = get_config(init__workdir=str(straight[0]), **changes)
+    with pytest.raises(UserError, match=str(straight[0])):
       train.train_and_evaluate(config, tmp_path / "work")
   assert not (tmp_path / "work").exists()
 

@@ -96,6 +96,11 @@ def _read_mtfl_train(root):
         "authors (see docs/data.md)."
       )
   for row in rows[1:]:
+    if len(row) != len(header):
+      raise UserError(
+        f"{path} has a row of {len(row)} instead of {len(header)} fields: "
+        f"{','.join(row)[:60]}; download it again."
+      )
     if row[header.index("set")] != "1":
       continue
     names.append(row[header.index("crop_file")].replace("\\", "/"))

@@ -24,10 +24,10 @@ def crop_box(crop, width, height):
 
   Args:
     crop: "square", the largest central square; "imm", everything, whose sides
-      are then scaled to one length (IMM, AFLW, NC-Net); "dve", DVE's square of
+      are then scaled to one length (IMM, NC-Net); "dve", DVE's square of
       an aligned CelebA picture, which is as wide as the file and begins 30
       rows of 218 below its top.
-    width, height: of the file; numbers, arrays or tensors of floats.
+    width, height: of the file; numbers or arrays of floats.
 
   Returns:
     (left, top, width, height) in pixels from the outer corner of the file.
@@ -145,6 +145,15 @@ class ArrayDataset:
       if self.points is not None:
         batch["points"] = self.points[index]
       yield batch
+
+  def first(self, n):
+    """The first n pictures, fewer if there are fewer: an `ArrayDataset`."""
+    return ArrayDataset(
+      self.images[:n],
+      None if self.points is None else self.points[:n],
+      self.names[:n],
+      image_size=self.image_size,
+    )
 
   def save(self, path):
     """Writes one .npz file: whole, or not at all.

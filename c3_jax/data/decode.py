@@ -15,8 +15,7 @@ from c3_jax import photos
 from c3_jax.data import arrays
 from c3_jax.errors import UserError
 
-# Silences TensorFlow's notes, and its errors on broken files without a name;
-# the note on oneDNN goes by no log level.
+# Silences TensorFlow's notes; that on oneDNN goes by no log level.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 try:

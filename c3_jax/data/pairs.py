@@ -130,6 +130,11 @@ class PairDataset:
         batch[f"size_{side}"] = self.sizes[self.pairs[index, i]]
       yield batch
 
+  def first(self, n):
+    """The sources of the first n pairs: an `arrays.ArrayDataset`."""
+    images, _ = self._images(np.arange(min(n, len(self))))
+    return arrays.ArrayDataset(images)
+
   def _images(self, index):
     """(source, target) of some pairs: uint8 [b, S, S, 3] each."""
     flips = self.flips[index, None, None, None]

@@ -44,7 +44,10 @@ class _Pictures:
       Dataset of dicts: position (running number, over the broken ones too),
       index, image, file_size.
     """
-    files = None if self.read else tf.constant(self.paths, tf.string)
+    files = None
+    if not self.read:
+      # Names of files may be bytes that are no UTF-8.
+      files = tf.constant([os.fsencode(path) for path in self.paths], tf.string)
 
     def generate():
       position = 0
@@ -84,7 +87,7 @@ class _Pictures:
       if self.read:
         data = self.read(index)
       else:
-        data = tf.io.read_file(self.paths[index]).numpy()
+        data = tf.io.read_file(os.fsencode(self.paths[index])).numpy()
     except tf.errors.OpError:
       return None
     image, size = load(data, **self._options)
@@ -185,6 +188,19 @@ class StreamingDataset:
       if self.points is not None:
         batch["points"] = self.points[index]
       yield batch
+
+  def first(self, n):
+    """The first n pictures, in memory: an `arrays.ArrayDataset`.
+
+    Where one turns out broken, the next good one takes its place.
+    """
+    index = np.arange(min(n, len(self)))
+    (batch,) = self._stream(lambda: iter([index]), self._next_good)
+    return arrays.ArrayDataset(
+      batch["image"],
+      None if self.points is None else self.points[index],
+      [self.names[i] for i in index],
+    )
 
   def _stream(self, batches, mend):
     """Decodes a generator function of index batches: NumPy dicts.

@@ -66,7 +66,9 @@ def scan(
       logged = time.monotonic()
       logger.info("Decoded %d of %d images.", good[-1] + 1, n)
   pipeline.check_broken(paths, good)
-  logger.info("Decoded %d images in %.1f s.", n, time.monotonic() - start)
+  logger.info(
+    "Decoded %d images in %.1f s.", len(good), time.monotonic() - start
+  )
 
   names = paths if names is None else names
   names = [str(names[i]) for i in good]

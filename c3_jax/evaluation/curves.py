@@ -110,12 +110,11 @@ def read_curves(path):
 
   Returns:
     (curves, stages): curves maps a name to (steps [n], values [n]); stages is
-    a list of (stage, first step, last step). Steps that start anew with a stage
-    are counted on.
+    a list of (stage, first step, last step).
   """
   with open(path, encoding="utf-8") as file:
     lines = file.read().splitlines()
-  curves, stages, offset, last = {}, [], 0, 0
+  curves, stages, last = {}, [], 0
   for number, line in enumerate(lines, 1):
     try:
       record = json.loads(line)
@@ -126,10 +125,8 @@ def read_curves(path):
         f"{path}: line {number} is not JSON: delete that line"
       ) from error
     stage = record.get("stage", stages[-1][0] if stages else None)
-    step = record["step"] + offset
+    step = record["step"]
     if not stages or stage != stages[-1][0]:
-      if step < last:
-        offset, step = last, record["step"] + last
       stages.append((stage, last if stages else min(step, 0), step))
     last = max(last, step)
     stages[-1] = (*stages[-1][:2], max(last, stages[-1][1] + 1))

@@ -13,8 +13,9 @@ logger = logging.getLogger(__name__)
 
 ADVICE = {
   "merged": (
-    "lie on one spot. Try fewer landmarks (config.model.k), L_pairs beside "
-    "L_cycle (config.stages.cycle.weights.pairs=1), or a longer stage pairs."
+    "lie on one spot. Try L_apart (config.stages.pairs.weights.apart=0.5, and "
+    "of cycle), fewer landmarks (config.model.k), L_pairs beside L_cycle "
+    "(config.stages.cycle.weights.pairs=1), or a longer stage pairs."
   ),
   "still": (
     "hardly move from picture to picture. Try stronger warps "
@@ -90,8 +91,8 @@ class Diagnostics:
     found = faults(points, **self._thresholds)
     for name, landmarks in found.items():
       if set(landmarks) - set(self._before[name]):
-        logger.warning(
-          "Landmarks %s %s", ", ".join(map(str, landmarks)), ADVICE[name]
-        )
+        # Counted from 1, as in the columns of c3_jax.predict.
+        named = ", ".join(str(landmark + 1) for landmark in landmarks)
+        logger.warning("Landmarks %s %s", named, ADVICE[name])
     self._before = found
     return {f"landmarks_{name}": len(found[name]) for name in found}

@@ -10,7 +10,7 @@ import numpy as np
 
 from c3_jax import augment, landmarks, parallel, warp
 from c3_jax.errors import UserError
-from c3_jax.evaluation import between, protocol
+from c3_jax.evaluation import between, protocol, regression
 
 
 def landmark_function(model, image_size):
@@ -86,10 +86,9 @@ def see_through(matrices, points):
 def normaliser(config):
   """`config.eval.normaliser` as `regression.point_errors` takes it."""
   value = config.eval.normaliser
+  value = (value,) if isinstance(value, (int, str)) else tuple(value)
   # The flag's parser makes ("image",) of --config.eval.normaliser=image.
-  if isinstance(value, str) or len(value) == 1:
-    return value if isinstance(value, str) else value[0]
-  return tuple(value)
+  return value[0] if len(value) == 1 and isinstance(value[0], str) else value
 
 
 class Evaluator:
@@ -115,6 +114,14 @@ class Evaluator:
     self._splits = splits
     self._size = config.data.image_size
     self._normaliser = normaliser(config)
+    if self.annotated and not self.listed_pairs:
+      # Before hours of training: one that does not fit the points.
+      regression.point_errors(
+        splits.fit.points[0],
+        splits.fit.points[:1],
+        normaliser=self._normaliser,
+        image_size=self._size,
+      )
     devices = jax.local_device_count()
     self._batch_size = -(-config.eval.batch_size // devices) * devices
     self._perturbation = config.eval.perturbation.to_dict()
@@ -144,15 +151,9 @@ class Evaluator:
 
     Of listed pairs, those of their sources.
     """
-    name = "image_source" if between.has_pairs(dataset) else "image"
-    found, count = [], 0
-    for batch in dataset.eval_batches(self._batch_size):
-      out = self._function(variables, {"image": batch[name]})
-      found.append(out[batch["mask"] > 0])
-      count += len(found[-1])
-      if count >= n:
-        break
-    return np.concatenate(found)[:n]
+    return detect(
+      self._function, variables, dataset.first(n), batch_size=self._batch_size
+    )
 
   def held_out_error(self, variables):
     """Error with intercept on the last tenth of the annotated training images.

@@ -23,7 +23,7 @@ def encode(model, images):
   return pose.points, pose.maps, encoding.appearance, encoding.features
 
 
-def draw(config, workdir, model, splits, variables, report):
+def draw(config, workdir, model, splits, variables, evaluator, report):
   """Draws the figures of a trained model into workdir/figures[/NAME].
 
   Args:
@@ -33,6 +33,7 @@ def draw(config, workdir, model, splits, variables, report):
     splits: `build.Splits`; test images are shown, or training images where
       there are none.
     variables: trained params and batch_stats.
+    evaluator: `evaluate.Evaluator` of these splits.
     report: of `evaluate.evaluate`, or None.
   """
   folder = pathlib.Path(workdir) / "figures" / config.eval.name
@@ -51,7 +52,8 @@ def draw(config, workdir, model, splits, variables, report):
     size = config.data.image_size
     pixels = regressor.apply(regression.to_corner_pixels(points, size))
     predicted = 2 * pixels / size - 1
-    errors = image_errors(config, model, splits, variables, report)
+    found = evaluator.landmarks(variables, "test")
+    errors = image_errors(config, splits, found, report)
     curves.error_curve_figure(folder / "errors.png", errors)
   figures.landmarks_figure(
     folder / "landmarks.png",
@@ -111,27 +113,22 @@ def pictures(dataset, size):
     images = np.stack([batch["image_target"], batch["image_source"]], 1)
     images = images.reshape(-1, *images.shape[2:])
   else:
-    batch = next(
-      dataset.eval_batches(max(2, min(SHOWN, len(dataset) // 2 * 2)))
-    )
-    images, points = batch["image"], batch.get("points")
+    first = dataset.first(max(2, min(SHOWN, len(dataset) // 2 * 2)))
+    images, points = first.images, first.points
+    if len(images) == 1:
+      images = np.repeat(images, 2, 0)
+      points = None if points is None else np.repeat(points, 2, 0)
   images = augment.centre_crop(images, size)
   return images.astype(np.float32) / 255, points
 
 
-def image_errors(config, model, splits, variables, report):
+def image_errors(config, splits, found, report):
   """The error of each test image in per cent: {name: [n]}.
 
   Of the regressors with and without intercept, and of the mean training
-  shape.
+  shape; `found` are the landmarks [n, k, 2] of the test images.
   """
-  size, n = config.data.image_size, jax.local_device_count()
-  found = evaluate.detect(
-    evaluate.landmark_function(model, size),
-    variables,
-    splits.test,
-    batch_size=-(-config.eval.batch_size // n) * n,
-  )
+  size = config.data.image_size
   pixels = lambda points: regression.to_corner_pixels(points, size)  # noqa: E731
   estimates = {
     name.replace("_", " "): regression.Regressor.from_json(

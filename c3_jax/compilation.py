@@ -101,6 +101,20 @@ def _clean(shared):
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def choose_convolutions():
+  """Leaves XLA's convolutions on the CPU to Eigen.
+
+  JAX 0.10 hands them to YNNPACK, which takes up to five times as long for
+  gradients to kernels (docs/performance.md). Works before JAX is first used.
+  Other versions may not know the option, and end where they do not; what
+  XLA_FLAGS says of it already stands.
+  """
+  option = "--xla_cpu_experimental_ynn_fusion_type"
+  flags = os.environ.get("XLA_FLAGS", "")
+  if jax.__version_info__[:2] == (0, 10) and option not in flags:
+    os.environ["XLA_FLAGS"] = f"{flags} {option}=-individual_convolution"
+
+
 def enable():
   """Keeps this run's compiled programs for the next one.
 

@@ -304,7 +304,8 @@ def test_terms_of_table_2(with_cycle, with_flow):
     )
     _, metrics = jax.eval_shape(step, build.enter(state, stage), frozen, batch)
     found[stage.name] = metrics.keys() & set(TERMS)
-  third = {"cycle", "inv"} if with_cycle else {"pairs"}
+  # The smallest network keeps L_pairs beside L_cycle.
+  third = {"pairs", "cycle", "inv"} if with_cycle else {"pairs"}
   added = {"warp", "apart"}  # By the small configurations, in all cells.
   assert found == {
     "pairs": {"pairs"} | added,

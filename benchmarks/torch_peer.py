@@ -31,7 +31,7 @@ import numpy as np
 import torch
 
 from benchmarks import torch_model
-from c3_jax import build, parallel, steps
+from c3_jax import build, compilation, parallel, steps
 from c3_jax.evaluation import evaluate
 from configs import common
 
@@ -222,6 +222,7 @@ def main():
   parser.add_argument("--calls", type=int, default=1, help="steps a round")
   parser.add_argument("--out", type=pathlib.Path)
   args = parser.parse_args()
+  compilation.choose_convolutions()
   results = {
     "device": str(jax.devices()[0].device_kind),
     "cpu_count": os.cpu_count(),

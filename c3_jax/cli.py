@@ -12,6 +12,7 @@ import sys
 import absl.logging
 from absl import app, flags
 
+from c3_jax import compilation
 from c3_jax.errors import UserError
 
 
@@ -24,6 +25,7 @@ def main(program, define_flags, *, required=()):
       status, None for 0.
     required: names of the flags that must be given.
   """
+  compilation.choose_convolutions()
   define_flags()
   flags.mark_flags_as_required(list(required))
   app.run(functools.partial(run, program), flags_parser=parse)

@@ -127,3 +127,20 @@ def test_a_folder_that_cannot_be_had_is_no_reason_to_stop(
     assert jax.config.jax_compilation_cache_dir is None
   finally:
     jax.config.update("jax_compilation_cache_dir", before)
+
+
+@pytest.mark.parametrize("before", ["", "--xla_force_host_platform=1"])
+def test_convolutions_are_chosen_beside_other_flags(monkeypatch, before):
+  """What XLA_FLAGS says already stands; a second call changes nothing."""
+  monkeypatch.setenv("XLA_FLAGS", before)
+  compilation.choose_convolutions()
+  flags = os.environ["XLA_FLAGS"]
+  assert flags.startswith(before)
+  if jax.__version__.startswith("0.10."):
+    assert "ynn_fusion_type=-individual_convolution" in flags
+  compilation.choose_convolutions()
+  assert os.environ["XLA_FLAGS"] == flags
+  given = "--xla_cpu_experimental_ynn_fusion_type=dot"
+  monkeypatch.setenv("XLA_FLAGS", given)
+  compilation.choose_convolutions()
+  assert os.environ["XLA_FLAGS"] == given

@@ -52,16 +52,18 @@ class MetricsFile:
 class TensorBoard:
   """clu's TensorBoard writer, on a thread of its own.
 
-  It needs TensorFlow, whose import takes seconds that a start need not wait
-  for. Where that cannot be imported, nothing is written.
+  It needs TensorFlow, whose import takes seconds: it begins with the first
+  record, so that the first step need not wait for it. Where it cannot be
+  imported, nothing is written.
   """
 
   def __init__(self, workdir):
-    self._writer = None
+    self._workdir, self._opened, self._writer = workdir, False, None
     self._thread = concurrent.futures.ThreadPoolExecutor(1)
-    self._pending = [self._thread.submit(self._open, workdir)]
+    self._pending = []
 
-  def _open(self, workdir):
+  def _open(self):
+    self._opened = True
     try:
       # Both write to stderr while they load.
       os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -73,9 +75,11 @@ class TensorBoard:
       return
     with contextlib.suppress(RuntimeError):  # TensorFlow is in use already.
       tf.config.set_visible_devices([], "GPU")
-    self._writer = SummaryWriter(str(workdir))
+    self._writer = SummaryWriter(str(self._workdir))
 
   def _write(self, step, scalars):
+    if not self._opened:
+      self._open()
     if self._writer:
       self._writer.write_scalars(step, scalars)
       self._writer.flush()

@@ -1,8 +1,8 @@
 """One picture file in tf.data, by Pillow: the op, and TensorFlow itself.
 
-Pillow decodes and resizes in less than half the time of TensorFlow's exact JPEG
-transform and antialiased resize (`benchmarks/input.py`), and `predict`, which
-does without TensorFlow, sees the same pixels.
+Pillow takes less time than TensorFlow's exact JPEG transform and antialiased
+resize (`benchmarks/input.py`), and `predict`, which does without TensorFlow,
+sees the same pixels.
 """
 
 import contextlib

@@ -94,12 +94,15 @@ def length(config, stage):
 
 
 def cell(config):
-  """(cycle, flow) of Table 2, or None where there is another third stage."""
+  """(cycle, flow) of Table 2, or None where there is another third stage.
+
+  L_pairs beside L_cycle, as in configs/synthetic.py, makes no other cell.
+  """
   if not length(config, "cycle"):
     return None
   weights = config["stages"]["cycle"]["weights"]
   cycle, flow = weights["cycle"] > 0, weights["equiv"] > 0
-  if (weights["pairs"] > 0) == cycle or (weights["inv"] > 0) != cycle:
+  if not (cycle or weights["pairs"]) or (weights["inv"] > 0) != cycle:
     return None
   return cycle, flow
 

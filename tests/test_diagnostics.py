@@ -91,8 +91,8 @@ def test_new_faults_are_warned_of_once(caplog):
   assert counts == [0, 1, 1, 2, 0]
   assert asked == [(step, 150, 100) for step in range(5)]
   first, second = [record.getMessage() for record in caplog.records]
-  assert first.startswith("Landmarks 2 hardly move")
-  assert second.startswith("Landmarks 2, 3 hardly move")
+  assert first.startswith("Landmarks 3 hardly move")
+  assert second.startswith("Landmarks 3, 4 hardly move")
   assert "config.augment" in first
 
 

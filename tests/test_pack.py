@@ -133,7 +133,7 @@ def test_pack_and_train_without_tensorflow_and_clu(tmp_path):
   outputs = [part.strip() for part in done.stdout.split("exit ")]
   assert outputs[0].endswith("train.npz: 64 of train, 20 x 20 pixels, 0.1 MB")
   assert outputs[1].startswith("0\n")
-  assert "none/a.npz cannot be written" in outputs[1]
+  assert "none/train.npz cannot be written" in outputs[1]
   assert outputs[2].startswith("2\n") and "--out" in outputs[2]
   assert [output[0] for output in outputs[1:]] == ["0", "2", "2", "0"]
   assert all(len(outputs[i].splitlines()) == 2 for i in (1, 2))

@@ -144,8 +144,8 @@ def test_rows_are_named_by_what_sets_them_apart(tmp_path):
   ]
   lines = rows(tables.collect(folders), "### x")[1:]
   assert [line[0] for line in lines] == [
-    "K = 10, cycle yes, flow yes, batch_size=16, stages.cycle.steps=1000",
-    "K = 10, cycle yes, flow yes, batch_size=32, stages.cycle.steps=1000",
+    "K = 10, cycle yes, flow yes, batch_size=16, stages.cycle.steps=700",
+    "K = 10, cycle yes, flow yes, batch_size=32, stages.cycle.steps=700",
     "K = 10, no third stage, batch_size=16, stages.cycle.steps=0",
   ]
 

@@ -22,7 +22,7 @@ from configs import synthetic
 TERMS = {
   "pairs": {"pairs", "warp", "apart"},
   "flow": {"flow"},
-  "cycle": {"cycle", "warp", "apart", "inv", "equiv"},
+  "cycle": {"pairs", "cycle", "warp", "apart", "inv", "equiv"},
 }
 END = 30  # Three stages of ten steps.
 SAVED = [4, 8, 10, 12, 16, 20, 24, 28, 30]

@@ -130,7 +130,7 @@ def jax_results(config, setup, heads, *, images, t_ij, t_ji, running):
   with pytest.MonkeyPatch.context() as patch:
     # The same T for both; what makes it has tests of its own.
     patch.setattr(
-      steps, "correspondences", lambda *args, **kwargs: (t_ij, t_ji)
+      "c3_jax.terms.correspondences", lambda *args, **kwargs: (t_ij, t_ji)
     )
     # The axis of devices, of one.
     step = jax.vmap(

@@ -501,7 +501,7 @@ def test_views_terms_are_the_equations(monkeypatch):
   matrix = rng.normal(size=(4, 2, 3))
   warps = augment.RandomWarp(matrix, np.zeros((4, 16, 2)))
   monkeypatch.setattr(
-    steps, "synthetic_views", lambda *_: (target, source, mask, warps)
+    "c3_jax.terms.synthetic_views", lambda *_: (target, source, mask, warps)
   )
   params = matrices()
   pairs, equiv, warp = 0.0, 0.0, 0.0
@@ -545,7 +545,7 @@ def test_flow_terms_are_the_equations(natural, monkeypatch):
   rng = np.random.default_rng(3)
   images, source = rng.uniform(size=(2, 8, 4, 4, 3))
   monkeypatch.setattr(
-    steps, "synthetic_views", lambda *_: (images, source, None, None)
+    "c3_jax.terms.synthetic_views", lambda *_: (images, source, None, None)
   )
   net = LinearNetworks(matrices())
   f, g = (

@@ -84,7 +84,7 @@ def read(path, frame):
   """Reads one file as the network sees it.
 
   Args:
-    path: of a file in any format that Pillow reads.
+    path: of a file in any format that Pillow reads, or an open binary file.
     frame: `Frame`.
 
   Returns:
@@ -95,25 +95,9 @@ def read(path, frame):
     Unreadable: says why.
   """
   picture = decode(path)
-  image = resize(picture, frame.box(picture.size), frame.image_size)
-  return image, picture.size
-
-
-def resize(picture, box, side):
-  """A box of a picture by an antialiasing triangle filter.
-
-  Args:
-    picture: RGB `PIL.Image`.
-    box: (left, top, right, bottom) in its pixels; black where it juts out.
-    side: of the result.
-
-  Returns:
-    uint8 [side, side, 3].
-  """
-  picture, box = _inside(picture, box)
-  return np.asarray(
-    picture.resize((side, side), Image.Resampling.BILINEAR, box)
-  )
+  size, side = picture.size, (frame.image_size, frame.image_size)
+  picture, box = _inside(picture, frame.box(size))
+  return np.asarray(picture.resize(side, Image.Resampling.BILINEAR, box)), size
 
 
 def _inside(picture, box):

@@ -129,10 +129,15 @@ def restore(config, model, stages, checkpoints, step):
   return checkpoints.restore(template, step)
 
 
-def newest(config, model, stages, checkpoints):
+def newest(config, model, stages, checkpoints, start=None):
   """Where to go on: the newest checkpoint that is not damaged, or the start.
 
   Damaged ones are named in the log and moved to the folder `damaged`.
+
+  Args:
+    config, model, stages: of the run.
+    checkpoints: `Checkpoints`.
+    start: what `first_state` gave, where it was called already.
 
   Returns:
     (state, notes): `TrainState`; notes of its checkpoint, see
@@ -154,37 +159,28 @@ def newest(config, model, stages, checkpoints):
     raise UserError(
       f"{damage} It was the last one: start afresh in another --workdir."
     )
-  state = first_state(config, model)
+  state = first_state(config, model) if start is None else start
   return build.enter(state, stages[0]), {"pending": []}
-
-
-def check_init(config, model):
-  """Refuses a `config.init` that gives no start, before a run makes a folder.
-
-  Raises:
-    UserError: it has no such checkpoint, or one of another model.
-  """
-  workdir = config.init.workdir
-  if not workdir:
-    return
-  if not (pathlib.Path(workdir) / "checkpoints").is_dir():
-    raise UserError(
-      f"config.init.workdir={workdir} has no checkpoints: name the workdir of "
-      "a run that has."
-    )
-  first_state(config, model)
 
 
 def first_state(config, model):
   """The state at step 0: untrained, or the networks of `config.init`.
 
   Untrained, but for a ported backbone.
+
+  Raises:
+    UserError: `config.init` has no such checkpoint, or one of another model.
   """
   state = build.initial_state(config, model)
   if not config.init.workdir:
     if config.weights.resnet50:
       return build.with_ported_backbone(config, state)
     return state
+  if not (pathlib.Path(config.init.workdir) / "checkpoints").is_dir():
+    raise UserError(
+      f"config.init.workdir={config.init.workdir} has no checkpoints: name the "
+      "workdir of a run that has."
+    )
   with Checkpoints(config.init.workdir) as checkpoints:
     step = config.init.step or checkpoints.best
     if step is None:

@@ -52,14 +52,18 @@ def train_and_evaluate(config, workdir, *, mode="train_and_evaluate"):
   evaluator = evaluate.Evaluator(config, setup.model, splits)
   stages = build.stages(config, build.images_in(splits.train))
   build.check_shapes(config, setup, stages)
+  start = None
   if not (workdir / "checkpoints").is_dir():
-    resume.check_init(config, setup.model)
+    # Before there is a folder: what the start is made of may be wrong.
     build.check_weights(config, setup)
+    start = resume.first_state(config, setup.model)
   workdir.mkdir(parents=True, exist_ok=True)
   with Checkpoints(workdir, repair=True) as checkpoints:
     resume.check_config(config, workdir, stages, checkpoints.latest)
     resume.check_data(config, workdir, checkpoints, len(splits.train))
-    state, notes = resume.newest(config, setup.model, stages, checkpoints)
+    state, notes = resume.newest(
+      config, setup.model, stages, checkpoints, start
+    )
     resume.write_config(config, workdir)
     given = config.weights.resnet50 or config.init.workdir
     if checkpoints.latest is None and given:

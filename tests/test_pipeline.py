@@ -313,7 +313,7 @@ def test_missing_tensorflow_is_one_line():
   assert done.stdout.count(b"\n") == 1
 
 
-@pytest.mark.parametrize("how", ["zero", "cut"])
+@pytest.mark.parametrize("how", ["zero", "text", "cut"])
 def test_a_file_that_breaks_is_replaced_in_training(
   tmp_path, warnings_logged, how
 ):

@@ -12,7 +12,6 @@ import os
 import numpy as np
 
 from c3_jax import photos
-from c3_jax.data import arrays
 from c3_jax.errors import UserError
 
 # Silences TensorFlow's notes; that on oneDNN goes by no log level.
@@ -44,13 +43,12 @@ def load(data, load_size, *, crop="square"):
     (image, size): uint8 [S, S, 3] and int32 [2] = (width, height) of the file;
     size 0 where there is no picture in it.
   """
+  whole = photos.Frame(image_size=load_size, load_size=load_size, crop=crop)
   try:
-    picture = photos.decode(io.BytesIO(data))
+    image, size = photos.read(io.BytesIO(data), whole)
   except photos.Unreadable:
     return np.zeros((load_size, load_size, 3), np.uint8), np.int32([0, 0])
-  left, top, width, height = arrays.crop_box(crop, *picture.size)
-  box = (left, top, left + width, top + height)
-  return photos.resize(picture, box, load_size), np.int32(picture.size)
+  return image, np.int32(size)
 
 
 def load_op(data, load_size, *, crop="square"):

@@ -1,11 +1,14 @@
 """Clocks of the benchmark: warm calls, compilation, the matrix rate."""
 
+import collections
 import statistics
 import time
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+
+from c3_jax import parallel
 
 # Side of the square product that stands for the best a device can do.
 PRODUCT_SIDE = {"cpu": 2048, "gpu": 8192, "tpu": 8192}
@@ -27,8 +30,9 @@ def warm(call, *, rounds=5, seconds=1.0) -> Timing:
   """Times a function that is called again and again.
 
   Args:
-    call: function without arguments; what it returns is waited for once a
-      round, so that calls may overlap on the device as they do in training.
+    call: function without arguments; what it returns is waited for
+      `parallel.AHEAD` calls later, so that calls overlap on the device as they
+      do in training.
     rounds: readings.
     seconds: least length of a round.
 
@@ -42,9 +46,12 @@ def warm(call, *, rounds=5, seconds=1.0) -> Timing:
   readings = []
   for _ in range(rounds):
     start = time.perf_counter()
+    waiting = collections.deque()
     for _ in range(calls):
-      out = call()
-    jax.block_until_ready(out)
+      waiting.append(call())
+      if len(waiting) > parallel.AHEAD:
+        jax.block_until_ready(waiting.popleft())
+    jax.block_until_ready(waiting)
     readings.append((time.perf_counter() - start) / calls)
   middle = statistics.median(readings)
   return Timing(middle, (max(readings) - min(readings)) / middle)

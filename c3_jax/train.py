@@ -18,8 +18,6 @@ from c3_jax.terms import TERMS
 logger = logging.getLogger(__name__)
 
 MODES = ("train_and_evaluate", "train", "eval")
-# Steps that the devices may lag behind: each holds a batch in their memory.
-AHEAD = 2
 
 
 def train_and_evaluate(config, workdir, *, mode="train_and_evaluate"):
@@ -181,7 +179,7 @@ def train(
         state, values = p_step(state, frozen, batch)
         step += 1
         recent.append(values)
-        jax.block_until_ready(recent[-1 - AHEAD : -AHEAD])
+        jax.block_until_ready(recent[-1 - parallel.AHEAD : -parallel.AHEAD])
         # Read once: a signal may come at any time.
         asked = interrupt.asked(step)
         saving = step % config.checkpoint_every == 0 or step == stage.end

@@ -8,4 +8,5 @@ source launch/environment.sh
 install requirements.txt requirements-test.txt
 .venv/bin/ruff check
 .venv/bin/ruff format --check
-.venv/bin/python -m pytest -q -n 2 --dist loadfile "$@"
+.venv/bin/python -m pytest -q -n 2 --dist loadfile \
+  --max-worker-restart=0 "$@"

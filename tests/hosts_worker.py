@@ -15,6 +15,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 from c3_jax import checkpoints, compilation, hosts, train
 from configs import synthetic
+from tests import float64
 
 DEVICES = 4
 STEPS = 5
@@ -30,11 +31,7 @@ def get_config(steps=STEPS):
   config.data.n_fit = 4
   config.eval.diagnostics.images = 0
   config.model.backbone.stage_sizes = (0, 0, 1, 1)
-  config.model.appearance.norm = "none"  # See test_devices.py.
-  # As in the paper: Adam makes whole steps of the rounding of small gradients,
-  # of which these terms have more.
-  config.augment.recolour = 0.0
-  config.stages.pairs.weights.update({"warp": 0.0, "apart": 0.0})
+  config.model.dtype = float64.DTYPE
   config.perceptual.taps = ("input", "conv1_2")
   config.stages.pairs.steps = steps
   config.stages.flow.steps = 0
@@ -53,9 +50,10 @@ def main(process, processes, port, workdir):
   logger.propagate = False
   sys.modules["tensorflow"] = None  # Events take long to import.
   checkpoints.RECENT = STEPS  # The first step is looked at, too.
-  train.train_and_evaluate(get_config(), f"{workdir}/done", mode="train")
-  config = get_config(steps=10**6)
-  train.train_and_evaluate(config, f"{workdir}/stopped", mode="train")
+  with float64.program():
+    train.train_and_evaluate(get_config(), f"{workdir}/done", mode="train")
+    config = get_config(steps=10**6)
+    train.train_and_evaluate(config, f"{workdir}/stopped", mode="train")
 
 
 if __name__ == "__main__":

@@ -15,30 +15,23 @@ import pytest
 
 from c3_jax import build, parallel, steps
 from configs import synthetic
+from tests import float64
 
 BATCH = 8
 
 
 @pytest.fixture(scope="module", autouse=True)
-def float64():
-  """JAX and the whole program in float64, compiled without optimisation."""
-  options = ("jax_enable_x64", "jax_disable_most_optimizations")
-  before = {name: jax.config.values[name] for name in options}
-  with pytest.MonkeyPatch.context() as monkeypatch:
-    # The code names the dtype of what it computes outside the networks.
-    monkeypatch.setattr(jnp, "float32", jnp.float64)
-    for name in options:
-      jax.config.update(name, True)
+def in_float64():
+  """Everything here is in float64."""
+  with float64.program():
     yield
-    for name, value in before.items():
-      jax.config.update(name, value)
 
 
 @functools.cache
 def experiment():
   """(setup, stage, state, frozen, images) of stage pairs."""
   config = synthetic.get_config("test").unlock()
-  config.model.dtype = "float64"
+  config.model.dtype = float64.DTYPE
   config.data.update({"image_size": 8, "load_size": 10})
   config.model.backbone.update(
     {"stage_sizes": (0, 0, 1, 1), "output_stride": 2, "norm": "frozen"}
@@ -55,15 +48,11 @@ def experiment():
     state.replace(running={tap: jnp.float64(0.5) for tap in state.running}),
     stage,
   )
-  as_float64 = lambda tree: jax.tree.map(  # noqa: E731
-    lambda x: x.astype(np.float64) if x.dtype == np.float32 else x,
-    jax.device_get(tree),
-  )
-  frozen = as_float64(build.frozen(config, setup.vgg))
+  frozen = build.frozen(config, setup.vgg)
   images = np.random.default_rng(0).integers(
     0, 256, (BATCH, 10, 10, 3), np.uint8
   )
-  return setup, stage, as_float64(state), frozen, images
+  return setup, stage, float64.cast(state), frozen, images
 
 
 def step_of(**changes):

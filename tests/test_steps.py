@@ -23,6 +23,7 @@ from c3_jax.models.c3 import Encoding
 from c3_jax.models.heads import Pose
 from c3_jax.terms import TERMS, flow_terms, natural_terms, views_terms
 from configs import folder, synthetic
+from tests import float64
 
 STAGES = ("pairs", "flow", "cycle")
 WEIGHTS = {
@@ -37,26 +38,10 @@ NO_GRADIENT = {"pose/maps/bias"}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def float64():
-  """JAX and the whole program in float64, compiled without optimisation."""
-  options = ("jax_enable_x64", "jax_disable_most_optimizations")
-  before = {name: jax.config.values[name] for name in options}
-  with pytest.MonkeyPatch.context() as monkeypatch:
-    # The code names the dtype of what it computes outside the networks.
-    monkeypatch.setattr(jnp, "float32", jnp.float64)
-    for name in options:
-      jax.config.update(name, True)
+def in_float64():
+  """Everything here is in float64."""
+  with float64.program():
     yield
-    for name, value in before.items():
-      jax.config.update(name, value)
-
-
-def as_float64(tree):
-  """The tree as NumPy arrays, float64 instead of float32."""
-  return jax.tree.map(
-    lambda x: x.astype(np.float64) if x.dtype == np.float32 else x,
-    jax.device_get(tree),
-  )
 
 
 def recording(tx):
@@ -77,14 +62,13 @@ def experiment():
   """(setup, stages by name, untrained state, frozen, batches)."""
   # Of all configurations, this has the most switches on.
   config = folder.get_config("test").unlock()
-  config.model.dtype = "float64"
+  config.model.dtype = float64.DTYPE
   # Compiling is most of the work: fewer layers.
   config.data.update({"image_size": 8, "load_size": 10})
   config.model.backbone.stage_sizes = (0, 0, 1, 1)
   config.model.backbone.output_stride = 2
   config.perceptual.taps = ("input", "conv1_2")
   setup = build.setup(config)
-  setup = dataclasses.replace(setup, vgg=setup.vgg.clone(dtype=jnp.float64))
   stages = {
     stage.name: dataclasses.replace(
       stage, tx=recording(stage.tx), weights=WEIGHTS[stage.name]
@@ -101,8 +85,8 @@ def experiment():
   return (
     setup,
     stages,
-    as_float64(build.initial_state(config, setup.model)),
-    as_float64(build.frozen(config, setup.vgg)),
+    build.initial_state(config, setup.model),
+    build.frozen(config, setup.vgg),
     batches,
   )
 

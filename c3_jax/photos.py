@@ -128,7 +128,8 @@ def decode(path):
         # 16 bits a pixel: Pillow would clip them to 255.
         grey = np.asarray(picture, np.int64).clip(0, 65535) >> 8
         picture = Image.fromarray(grey.astype(np.uint8))
-      return picture.convert("RGB")
+      picture.load()
+      return picture if picture.mode == "RGB" else picture.convert("RGB")
   except Exception as error:
     # Whatever a damaged file makes a decoder stumble over: OSError,
     # SyntaxError, struct.error, zlib.error, DecompressionBombError ...

@@ -4,7 +4,7 @@ Every file becomes the box of its crop rule, scaled to load_size (see `arrays`
 for the frame, `decode` for a single file).
 """
 
-import itertools
+import io
 import logging
 import os
 
@@ -34,64 +34,53 @@ class _Pictures:
     self.read = read
     self._options = {"load_size": load_size, "crop": crop}
 
-  def elements(self, batches):
-    """tf.data of the pictures that can be decoded, in parallel, in order.
+  def batches(self, indices):
+    """tf.data of decoded batches: several in parallel, in order.
 
     Args:
-      batches: function that gives an iterator of int64 [b] arrays of indices.
+      indices: function that gives an iterator of int64 [b] arrays.
 
     Returns:
-      Dataset of dicts: position (running number, over the broken ones too),
-      index, image, file_size.
+      Iterator of (index, image, file_size, good): int64 [b], uint8
+      [g, S, S, 3], int32 [g, 2] as (width, height), bool [b]; g pictures of
+      the batch are good, the others cannot be read or decoded.
     """
-    files = None
-    if not self.read:
-      # Names of files may be bytes that are no UTF-8.
-      files = tf.constant([os.fsencode(path) for path in self.paths], tf.string)
 
     def generate():
-      position = 0
-      for index in batches():
-        data = np.full(len(index), b"", object)
+      for index in indices():
+        # Not where batches are decoded: two threads at once may not read.
+        data = np.full(len(index) if self.read else 0, b"", object)
         if self.read:
           data[:] = [self.read(i) for i in index]
-        yield np.arange(position, position + len(index)), index, data
-        position += len(index)
+        yield index, data
+
+    def decode(index, data):
+      return load(self._files(index, data), **self._options)
 
     @tf.autograph.experimental.do_not_convert
-    def decode(position, index, data):
-      if files is not None:
-        data = tf.io.read_file(files[index])
-      image, size = load_op(data, **self._options)
-      return {
-        "position": position,
-        "index": index,
-        "image": image,
-        "file_size": size,
-      }
+    def decode_op(index, data):
+      size = self._options["load_size"]
+      return index, *load_op(decode, [index, data], size)
 
-    shapes = [tf.TensorSpec([None], t) for t in (tf.int64, tf.int64, tf.string)]
     dataset = tf.data.Dataset.from_generator(
-      generate, output_signature=tuple(shapes)
+      generate,
+      output_signature=tuple(
+        tf.TensorSpec([None], kind) for kind in (tf.int64, tf.string)
+      ),
     )
-    dataset = dataset.unbatch().map(
-      decode, tf.data.AUTOTUNE, deterministic=True
-    )
-    # Files that cannot be read are errors; others are decoded to size 0.
-    dataset = dataset.ignore_errors()
-    return dataset.filter(lambda element: element["file_size"][0] > 0)
+    dataset = dataset.map(decode_op, tf.data.AUTOTUNE, deterministic=True)
+    return dataset.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
+
+  def _files(self, index, data):
+    if self.read:
+      return [io.BytesIO(encoded) for encoded in data]
+    return [self.paths[i] for i in index]
 
   def image(self, index):
     """uint8 [S, S, 3] of one picture, or None if it cannot be decoded."""
-    try:
-      if self.read:
-        data = self.read(index)
-      else:
-        data = tf.io.read_file(os.fsencode(self.paths[index])).numpy()
-    except tf.errors.OpError:
-      return None
-    image, size = load(data, **self._options)
-    return image if size[0] > 0 else None
+    data = [self.read(index)] if self.read else []
+    images, _, _ = load(self._files([index], data), **self._options)
+    return images[0] if len(images) else None
 
 
 def read(paths, *, load_size, crop="square", reader=None):
@@ -111,14 +100,13 @@ def read(paths, *, load_size, crop="square", reader=None):
   pictures = _Pictures(paths, load_size, crop, reader)
   n = len(pictures.paths)
 
-  def batches():
+  def indices():
     for start in range(0, n, _READ_BATCH):
       yield np.arange(start, min(start + _READ_BATCH, n))
 
-  dataset = pictures.elements(batches).batch(_READ_BATCH).prefetch(2)
-  for batch in dataset.as_numpy_iterator():
-    del batch["position"]
-    yield batch
+  for index, image, file_size, good in pictures.batches(indices):
+    if len(image):
+      yield {"index": index[good], "image": image, "file_size": file_size}
 
 
 class StreamingDataset:
@@ -202,43 +190,21 @@ class StreamingDataset:
       [self.names[i] for i in index],
     )
 
-  def _stream(self, batches, mend):
+  def _stream(self, indices, mend):
     """Decodes a generator function of index batches: NumPy dicts.
 
     Args:
-      batches: function that gives an iterator of int64 [b] arrays.
+      indices: function that gives an iterator of int64 [b] arrays.
       mend: function of the index of a broken picture that gives what to show
         in its place: uint8 [S, S, 3].
     """
-    size = len(next(batches(), ()))
-    chunks = self._pictures.elements(batches).batch(max(size, 1))
-    chunks = chunks.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
-    ahead = {"position": np.empty(0, np.int64)}
-    for start, index in zip(itertools.count(0, size), batches()):
-      # As long as nothing is broken, a chunk is a batch and nothing is copied.
-      while (
-        not len(ahead["position"]) or ahead["position"][-1] < start + size - 1
-      ):
-        chunk = next(chunks, None)
-        if chunk is None:
-          break
-        ahead = _concatenate(ahead, chunk)
-      found = np.searchsorted(ahead["position"], start + size)
-      rows = ahead["position"][:found] - start
-      image = ahead["image"][:found] if found else None
-      ahead = {name: value[found:] for name, value in ahead.items()}
-      if found < size:
-        image = self._fill(index, rows, image, mend)
+    for index, image, _, good in self._pictures.batches(indices):
+      if not good.all():
+        found, image = image, np.empty((len(good), *image.shape[1:]), np.uint8)
+        image[good] = found
+        for row in np.flatnonzero(~good):
+          image[row] = mend(index[row])
       yield {"image": image, "index": index}
-
-  def _fill(self, index, rows, found, mend):
-    """A whole batch from the rows that were decoded: uint8 [b, S, S, 3]."""
-    image = np.empty((len(index), *[self.load_size] * 2, 3), np.uint8)
-    if len(rows):
-      image[rows] = found
-    for row in np.setdiff1d(np.arange(len(index)), rows):
-      image[row] = mend(index[row])
-    return image
 
   def _refuse(self, index):
     raise UserError(
@@ -259,12 +225,6 @@ class StreamingDataset:
       index = (index + 1) % n
       image = self._pictures.image(index)
     return image
-
-
-def _concatenate(a, b):
-  if not len(a["position"]):
-    return b
-  return {name: np.concatenate([a[name], b[name]]) for name in a}
 
 
 def check_broken(paths, good):

@@ -3,8 +3,8 @@
   python -m benchmarks.full_size --out=benchmarks/full_size.json
 
 ResNet-50 at output stride 8, 128 px, K = 30, eight images of noise: one process
-a stage, for its peak of memory. Also lowers each step for CUDA and TPU, and
-with --remat and --dtype says what these change. Prints a Markdown table.
+a stage, for its peak of memory; --remat and --dtype say what these change.
+Prints a Markdown table.
 """
 
 import argparse
@@ -47,11 +47,6 @@ def measure(stage_name, options):
   step = parallel.pmap_step(
     functools.partial(steps.train_step, setup, stage), devices=devices
   )
-  traced = step.trace(state, frozen, batch)
-  lowered = {
-    platform: len(traced.lower(lowering_platforms=(platform,)).as_text())
-    for platform in ("cuda", "tpu")
-  }
   start = time.monotonic()
   for_here = step.lower(state, frozen, batch)
   compiled = for_here.compile()
@@ -59,7 +54,6 @@ def measure(stage_name, options):
     "stage": stage_name,
     "parameters": parameters,
     "compile_seconds": time.monotonic() - start,
-    "lowered_characters": lowered,
     "gflop_per_image": for_here.cost_analysis()["flops"]
     / options["batch"]
     / 1e9,

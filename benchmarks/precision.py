@@ -2,10 +2,12 @@
 
   python -m benchmarks.precision --root=DIR --out=benchmarks/precision.json
 
-DIR is a folder as in configs/folder.py. Two runs of each stage in turn, one in
-each precision, from the same start on the same batches; then, at the parameters
-of the float32 run, both gradients on one batch. T of L_equiv is that of the
-float32 network in both: an argmax answers to rounding with a jump.
+DIR is a folder as in configs/folder.py. Runs of each stage in turn, one in
+each precision, from the same start on the same batches, and a third in float32
+from a start moved by one part in a million: so far do two runs part that differ
+in nothing but rounding. Then, at the parameters of the float32 run, both
+gradients on one batch. T of L_equiv is that of the float32 network in all: an
+argmax answers to rounding with a jump.
 """
 
 import argparse
@@ -25,6 +27,7 @@ from configs import folder
 
 DTYPES = ("float32", "bfloat16")
 LAST = 20  # Steps that the loss terms are averaged over.
+MOVED = 1e-6
 
 
 def correspondences_of(model, params, batch_stats, images):
@@ -75,6 +78,13 @@ def cosine(a, b):
   return float(a @ b / np.sqrt((a @ a) * (b @ b)))
 
 
+def moved(state):
+  """The state with every parameter times a random 1 +- `MOVED`."""
+  rng = np.random.default_rng(0)
+  shift = lambda x: x * np.float32(1 + MOVED * rng.standard_normal(x.shape))  # noqa: E731
+  return state.replace(params=jax.tree.map(shift, state.params))
+
+
 def get_config(args, dtype):
   """The folder's configuration at the size that was asked for."""
   config = folder.get_config("" if args.full else "cpu").unlock()
@@ -122,10 +132,10 @@ def main():
   state = build.initial_state(configs["float32"], exact.model)
   rows = []
   print(
-    "| stage | term | float32 | bfloat16 | after training | same parameters "
-    "| cosine |"
+    "| stage | term | float32 | bfloat16 | after training "
+    "| float32, moved start | same parameters | cosine |"
   )
-  print("|---|---|---|---|---|---|---|")
+  print("|---|---|---|---|---|---|---|---|")
   for stage in build.stages(configs["float32"], len(data)):
     start = jax.device_get(build.enter(state, stage))
     ends, terms = {}, {}
@@ -133,6 +143,7 @@ def main():
       ends[dtype], terms[dtype] = run(
         setups[dtype], stage, start, frozen, batches
       )
+    _, terms["moved"] = run(exact, stage, moved(start), frozen, batches)
     state = ends["float32"]
     images = jnp.asarray(next(stream)["image"], jnp.float32) / 255
     found = {}
@@ -147,19 +158,20 @@ def main():
       found[dtype] = jax.device_get(on_device(state, frozen, images[None]))
     angle = cosine(*(found[dtype][0] for dtype in DTYPES))
     for name in terms["float32"]:
-      a, b = (terms[dtype][name] for dtype in DTYPES)
+      a, b, again = (terms[kind][name] for kind in (*DTYPES, "moved"))
       c, d = (float(found[dtype][1][name]) for dtype in DTYPES)
       rows.append(
         {
           "stage": stage.name,
           "term": name,
-          "after_training": {"float32": a, "bfloat16": b},
+          "after_training": {"float32": a, "bfloat16": b, "moved": again},
           "same_parameters": {"float32": c, "bfloat16": d},
           "cosine": angle,
         }
       )
       cells = [stage.name, name, f"{a:.5f}", f"{b:.5f}"]
-      cells += [f"{100 * (b / a - 1):+.2f} %", f"{100 * (d / c - 1):+.2f} %"]
+      ratios = (b / a, again / a, d / c)
+      cells += [f"{100 * (ratio - 1):+.2f} %" for ratio in ratios]
       print(f"| {' | '.join(cells)} | {angle:.5f} |", flush=True)
     options = {name: getattr(args, name) for name in ("steps", "batch", "full")}
     text = json.dumps({"options": options, "rows": rows}, indent=1)

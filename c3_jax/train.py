@@ -12,7 +12,7 @@ from c3_jax import build, hosts, metrics, parallel, resume, steps
 from c3_jax import restore as model_loader
 from c3_jax.checkpoints import Checkpoints
 from c3_jax.errors import UserError
-from c3_jax.evaluation import diagnostics, evaluate, showcase
+from c3_jax.evaluation import diagnostics, evaluate
 from c3_jax.terms import TERMS
 
 logger = logging.getLogger(__name__)
@@ -318,6 +318,9 @@ def report(workdir, config, run, splits=None, evaluator=None):
     result = evaluate.evaluate(
       config, evaluator, variables, start, run.step, workdir
     )
+  # Not at the top: it imports Matplotlib, and days may go by without a figure.
+  from c3_jax.evaluation import showcase
+
   showcase.draw(
     config, workdir, run.model, splits, variables, evaluator, result
   )

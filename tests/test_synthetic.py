@@ -316,12 +316,38 @@ def test_mistakes_are_named(change, word):
     synthetic.dataset(0, **{**arguments, **change})
 
 
-def test_poses_are_those_of_the_pictures():
-  """`poses` gives the poses of `dataset` without its pictures."""
-  data = synthetic.dataset(4, split="test", n=3, image_size=16, load_size=16)
-  poses = synthetic.poses(4, split="test", n=3)
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6),
-    poses,
-    data["pose"],
+def test_points_are_those_of_the_pictures():
+  """The pupils, which are black, lie where `points` has the eyes."""
+  images = np.asarray(
+    synthetic.Faces(4, split="test", n=30, image_size=64, load_size=64)
   )
+  eyes = synthetic.points(4, split="test", n=30)[:, :2]
+  x, y = np.moveaxis(np.rint(((eyes + 1) * 64 - 1) / 2).astype(int), -1, 0)
+  rows = np.arange(30)[:, None]
+  assert images[rows, y, x].max() < 100
+  # Where another face has them there is skin.
+  assert images[rows[::-1], y, x].mean() > 120
+
+
+def test_pictures_do_not_depend_on_when_they_are_drawn(monkeypatch):
+  """Any order gives the same bytes; what is not asked for is not drawn."""
+  expected, drawn = small_dataset("train")["images"], []
+  draw = synthetic._draw
+
+  def counted(key, indices, **options):
+    drawn.extend(np.unique(indices))
+    return draw(key, indices, **options)
+
+  monkeypatch.setattr(synthetic, "_draw", counted)
+  faces = synthetic.Faces(
+    3, split="train", n=700, image_size=24, load_size=30, batch=100
+  )
+  assert (faces.shape, len(faces)) == (expected.shape, 700)
+  assert faces.dtype == np.uint8
+  assert not drawn
+  order = np.random.default_rng(0).permutation(700)[:130]
+  for index in (order[:7], order, slice(3, 9), 5, -1, [0, 0]):
+    np.testing.assert_array_equal(faces[index], expected[index])
+  assert len(drawn) == len({*order, *range(3, 9), 5, 699, 0})
+  np.testing.assert_array_equal(np.asarray(faces), expected)
+  assert len(drawn) == 700

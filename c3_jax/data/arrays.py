@@ -91,7 +91,8 @@ class ArrayDataset:
     """Wraps arrays, without a copy of the images.
 
     Args:
-      images: uint8 [n, S, S, 3].
+      images: uint8 [n, S, S, 3]; or a stand-in, such as `synthetic.Faces`, that
+        is indexed like an array.
       points: [n, P, 2] in [-1, 1] of the model frame, or None.
       names: n strings; by default the numbers 0 to n - 1.
       image_size: side of the model frame; by default all of the picture.

@@ -110,9 +110,10 @@ def _load(data, root, split):
   match data.name:
     case "synthetic":
       n = {"train": data.n_train, "fit": data.n_fit, "test": data.n_test}[split]
-      faces = synthetic.dataset(data.seed, split=split, n=n, **size)
       return arrays.ArrayDataset(
-        faces["images"], faces["points"], image_size=data.image_size
+        synthetic.Faces(data.seed, split=split, n=n, **size),
+        synthetic.points(data.seed, split=split, n=n),
+        image_size=data.image_size,
       )
     case "packed":
       return _load_packed(data, split, size)

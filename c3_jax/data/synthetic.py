@@ -22,10 +22,12 @@ from c3_jax.errors import UserError
 
 __all__ = [
   "Appearance",
+  "Faces",
   "Pose",
   "correspondence",
   "dataset",
   "landmarks",
+  "points",
   "poses",
   "render",
   "sample_appearance",
@@ -147,24 +149,78 @@ def poses(seed, *, split, n):
 
 
 @functools.partial(jax.jit, static_argnames=("size",))
-def _examples(key, indices, *, size, extent):
+def _draw(key, indices, *, size, extent):
   """Draws the examples `indices` [n] of the stream `key`."""
 
   def example(index):
     pose_key, appearance_key = jax.random.split(jax.random.fold_in(key, index))
-    pose = sample_pose(pose_key)
     picture = render(
-      pose, sample_appearance(appearance_key), size=size, extent=extent
+      sample_pose(pose_key),
+      sample_appearance(appearance_key),
+      size=size,
+      extent=extent,
     )
-    return (picture * 255 + 0.5).astype(jnp.uint8), landmarks(pose), pose
+    return (picture * 255 + 0.5).astype(jnp.uint8)
 
   return jax.vmap(example)(indices)
 
 
+class Faces:
+  """The pictures of a split, each drawn when it is first asked for.
+
+  To NumPy an array, uint8 [n, load_size, load_size, 3]: `faces[index]` with any
+  index of the first axis, `np.asarray(faces)`. Picture i depends on (seed,
+  split, i, image_size, load_size) alone.
+
+  Attributes:
+    shape, dtype: of that array.
+  """
+
+  dtype = np.dtype(np.uint8)
+
+  def __init__(self, seed, *, split, n, image_size, load_size, batch=64):
+    """Draws nothing yet; the arguments are those of `dataset`."""
+    if n < 1:
+      raise UserError(f"{n} synthetic faces asked for: n must be at least 1")
+    if load_size < image_size:
+      raise UserError(
+        f"load_size {load_size} is smaller than image_size {image_size}: make "
+        "it at least as large"
+      )
+    self.shape = (n, load_size, load_size, 3)
+    self._key, self._batch = _stream(seed, split), batch
+    self._extent = load_size / image_size
+    self._images = np.empty(self.shape, self.dtype)
+    self._missing = np.ones(n, bool)
+
+  def __len__(self):
+    return len(self._images)
+
+  def __getitem__(self, index):
+    wanted = np.zeros(len(self), bool)
+    wanted[index] = True
+    wanted = np.flatnonzero(wanted & self._missing)
+    for start in range(0, len(wanted), self._batch):
+      part = wanted[start : start + self._batch]
+      # Always whole batches: one compilation, and the same rounding.
+      whole = np.resize(part, self._batch)
+      drawn = _draw(self._key, whole, size=self.shape[1], extent=self._extent)
+      self._images[part] = jax.device_get(drawn)[: len(part)]
+      self._missing[part] = False
+    return self._images[index]
+
+  def __array__(self, dtype=None, copy=None):
+    return np.array(self[:], dtype, copy=copy)
+
+
+def points(seed, *, split, n):
+  """The landmarks of a split without its pictures: float32 [n, 5, 2]."""
+  pose = poses(seed, split=split, n=n)
+  return jax.device_get(jax.jit(jax.vmap(landmarks))(pose))
+
+
 def dataset(seed, *, split, n, image_size, load_size, batch=64):
   """Draws n faces of a split.
-
-  Example i depends on (seed, split, i, image_size, load_size) alone.
 
   Args:
     seed: int.
@@ -183,23 +239,16 @@ def dataset(seed, *, split, n, image_size, load_size, batch=64):
   Raises:
     UserError: on an unknown split, n < 1 or load_size < image_size.
   """
-  if n < 1:
-    raise UserError(f"{n} synthetic faces asked for: n must be at least 1")
-  if load_size < image_size:
-    raise UserError(
-      f"load_size {load_size} is smaller than image_size {image_size}: make it"
-      " at least as large"
-    )
-  key = _stream(seed, split)
-  parts = []
-  # Always whole batches: one compilation, and the same rounding whatever n.
-  for start in range(0, n, batch):
-    indices = np.arange(start, start + batch)
-    part = _examples(
-      key, indices, size=load_size, extent=load_size / image_size
-    )
-    parts.append(jax.device_get(part))
-  images, points, pose = jax.tree.map(
-    lambda *xs: np.concatenate(xs)[:n], *parts
+  faces = Faces(
+    seed,
+    split=split,
+    n=n,
+    image_size=image_size,
+    load_size=load_size,
+    batch=batch,
   )
-  return {"images": images, "points": points, "pose": pose}
+  return {
+    "images": np.asarray(faces),
+    "points": points(seed, split=split, n=n),
+    "pose": poses(seed, split=split, n=n),
+  }

@@ -6,8 +6,7 @@ The step of stage `pairs` of a small network on the CPU, 1,000 times: bare, on
 batches that lie on the device; and in `train.train`, with data from memory, the
 log every 100 steps and a checkpoint at the end. Both run the same compiled
 program, in turn; the time that saving blocks is stated for itself. Nothing is
-annotated, so nothing is evaluated. Processor seconds of all threads are a
-second reading: those of the clock move more with what else a machine does.
+annotated, so nothing is evaluated.
 """
 
 import argparse
@@ -16,11 +15,11 @@ import functools
 import itertools
 import json
 import pathlib
+import statistics
 import tempfile
 import time
 
 import jax
-import numpy as np
 
 from c3_jax import build, parallel, steps, train
 from c3_jax.checkpoints import Checkpoints
@@ -40,38 +39,32 @@ def get_config(args):
   return config
 
 
-def now():
-  """Seconds of the clock, and of the processor: [2]."""
-  return np.array([time.monotonic(), time.process_time()])
-
-
 class Timed:
   """Calls a function and adds up the seconds; the first call starts a clock."""
 
   def __init__(self, function):
     self._function = function
-    self.seconds, self.start = np.zeros(2), None
+    self.seconds, self.start = 0.0, None
 
   def __call__(self, *args, **kwargs):
-    begin = now()
-    if self.start is None:
-      self.start = begin
+    now = time.monotonic()
+    self.start = self.start or now
     result = self._function(*args, **kwargs)
-    self.seconds += now() - begin
+    self.seconds += time.monotonic() - now
     return result
 
 
 def bare(step, state, frozen, batches):
-  """Seconds of the compiled step alone, as of `now`."""
-  start = now()
+  """Seconds of the compiled step alone."""
+  start = time.monotonic()
   for batch in batches:
     state, values = step(state, frozen, batch)
   jax.block_until_ready((state, values))
-  return now() - start
+  return time.monotonic() - start
 
 
 def looped(config, setup, stages, splits, evaluator, step, state, workdir):
-  """(`now` without saving, `now` of saving) of the loop, once compiled."""
+  """(seconds without saving, seconds of saving) of the loop, once compiled."""
   first = Timed(step)
   with Checkpoints(workdir) as checkpoints:
     save = Timed(checkpoints.save)
@@ -88,7 +81,7 @@ def looped(config, setup, stages, splits, evaluator, step, state, workdir):
       checkpoints,
       state,
     )
-    end = now()
+    end = time.monotonic()
     parallel.pmap_step = pmap_step
   return end - first.start - save.seconds, save.seconds
 
@@ -131,21 +124,15 @@ def main():
         pathlib.Path(folder),
       )
     row["overhead"] = row["loop"] / row["bare"] - 1
-    rows.append({name: value.tolist() for name, value in row.items()})
-    wall, cpu = 100 * row["overhead"]
+    rows.append(row)
     print(
-      f"bare {row['bare'][0]:.2f} s, loop {row['loop'][0]:.2f} s: "
-      f"{wall:+.2f} % ({cpu:+.2f} % of the processor), "
-      f"saving {row['save'][0]:.2f} s",
+      f"bare {row['bare']:.2f} s, loop {row['loop']:.2f} s "
+      f"({100 * row['overhead']:+.2f} %), saving {row['save']:.2f} s",
       flush=True,
     )
-  median = np.median([row["overhead"] for row in rows], axis=0)
-  wall, cpu = 100 * median
-  print(
-    f"median overhead {wall:.2f} % of {args.steps} steps, {cpu:.2f} % of the "
-    "processor"
-  )
-  summary = {"steps": args.steps, "median": median.tolist(), "rows": rows}
+  median = statistics.median(row["overhead"] for row in rows)
+  print(f"median overhead {100 * median:.2f} % of {args.steps} steps")
+  summary = {"steps": args.steps, "median": median, "rows": rows}
   args.out.write_text(json.dumps(summary, indent=1) + "\n")
 
 

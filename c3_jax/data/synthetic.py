@@ -168,9 +168,9 @@ def _draw(key, indices, *, size, extent):
 class Faces:
   """The pictures of a split, each drawn when it is first asked for.
 
-  To NumPy an array, uint8 [n, load_size, load_size, 3]: `faces[index]` with any
-  index of the first axis, `np.asarray(faces)`. Picture i depends on (seed,
-  split, i, image_size, load_size) alone.
+  To NumPy an array, uint8 [n, load_size, load_size, 3]: `faces[index]` with an
+  index as of an array, `np.asarray(faces)`. Picture i depends on (seed, split,
+  i, image_size, load_size) alone.
 
   Attributes:
     shape, dtype: of that array.
@@ -198,7 +198,7 @@ class Faces:
 
   def __getitem__(self, index):
     wanted = np.zeros(len(self), bool)
-    wanted[index] = True
+    wanted[index[0] if isinstance(index, tuple) else index] = True
     wanted = np.flatnonzero(wanted & self._missing)
     for start in range(0, len(wanted), self._batch):
       part = wanted[start : start + self._batch]

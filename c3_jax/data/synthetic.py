@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 SPLITS = ("train", "fit", "test")
+_POSES = 512  # Drawn at once.
 
 # RGB in [0, 255]. A random mixture of two neighbours is drawn.
 _SKIN = (
@@ -138,14 +139,43 @@ def _stream(seed, split):
   return jax.random.fold_in(jax.random.key(seed), SPLITS.index(split))
 
 
+def _keys(key, index):
+  """The keys of an example's pose and of its appearance."""
+  return jax.random.split(jax.random.fold_in(key, index))
+
+
+@jax.jit
+def _pose_batch(key, indices):
+  """(Pose, landmarks) of the examples `indices` [n] of the stream `key`."""
+
+  def example(index):
+    pose = sample_pose(_keys(key, index)[0])
+    return pose, landmarks(pose)
+
+  return jax.vmap(example)(indices)
+
+
+def _posed(seed, split, n):
+  """("pose", "points") of `dataset`, without drawing a picture."""
+  key = _stream(seed, split)
+  # Always whole batches: one compilation, and the same rounding whatever n.
+  parts = [
+    _pose_batch(key, np.arange(start, start + _POSES))
+    for start in range(0, n, _POSES)
+  ]
+  return jax.tree.map(
+    lambda *xs: np.concatenate(xs)[:n], *jax.device_get(parts)
+  )
+
+
 def poses(seed, *, split, n):
   """The "pose" of `dataset`, without drawing a picture."""
+  return _posed(seed, split, n)[0]
 
-  def pose(index):
-    key = jax.random.fold_in(_stream(seed, split), index)
-    return sample_pose(jax.random.split(key)[0])
 
-  return jax.device_get(jax.jit(jax.vmap(pose))(np.arange(n)))
+def points(seed, *, split, n):
+  """The "points" of `dataset`, without drawing a picture."""
+  return _posed(seed, split, n)[1]
 
 
 @functools.partial(jax.jit, static_argnames=("size",))
@@ -153,7 +183,7 @@ def _draw(key, indices, *, size, extent):
   """Draws the examples `indices` [n] of the stream `key`."""
 
   def example(index):
-    pose_key, appearance_key = jax.random.split(jax.random.fold_in(key, index))
+    pose_key, appearance_key = _keys(key, index)
     picture = render(
       sample_pose(pose_key),
       sample_appearance(appearance_key),
@@ -213,12 +243,6 @@ class Faces:
     return np.array(self[:], dtype, copy=copy)
 
 
-def points(seed, *, split, n):
-  """The landmarks of a split without its pictures: float32 [n, 5, 2]."""
-  pose = poses(seed, split=split, n=n)
-  return jax.device_get(jax.jit(jax.vmap(landmarks))(pose))
-
-
 def dataset(seed, *, split, n, image_size, load_size, batch=64):
   """Draws n faces of a split.
 
@@ -247,8 +271,5 @@ def dataset(seed, *, split, n, image_size, load_size, batch=64):
     load_size=load_size,
     batch=batch,
   )
-  return {
-    "images": np.asarray(faces),
-    "points": points(seed, split=split, n=n),
-    "pose": poses(seed, split=split, n=n),
-  }
+  pose, points = _posed(seed, split, n)
+  return {"images": np.asarray(faces), "points": points, "pose": pose}

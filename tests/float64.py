@@ -42,6 +42,8 @@ def program():
       patch.setattr(build, name, lambda *args, make=make: cast(make(*args)))
     for name in options:
       jax.config.update(name, True)
-    yield
-    for name, value in before.items():
-      jax.config.update(name, value)
+    try:
+      yield
+    finally:
+      for name, value in before.items():
+        jax.config.update(name, value)

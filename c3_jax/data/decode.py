@@ -1,4 +1,4 @@
-"""Picture files in tf.data, by Pillow: the op, and TensorFlow itself.
+"""Picture files for tf.data, by Pillow; and TensorFlow itself.
 
 Pillow takes less time than TensorFlow's exact JPEG transform and antialiased
 resize (`benchmarks/input.py`), and `predict`, which does without TensorFlow,
@@ -51,29 +51,3 @@ def load(files, load_size, *, crop="square"):
       sizes.append(size)
       good[i] = True
   return images[: len(sizes)], np.int32(sizes).reshape(-1, 2), good
-
-
-def load_op(function, arguments, load_size):
-  """A function of NumPy arrays that ends in `load`, in a `tf.data.Dataset.map`.
-
-  It gets a whole batch: a call for each picture costs half as much again, for
-  the threads wait for one another's Python.
-
-  Args:
-    function: as above.
-    arguments: list of tensors.
-    load_size: side of the pictures it gives.
-
-  Returns:
-    Its result as tensors.
-  """
-  types = [tf.uint8, tf.int32, tf.bool]
-  images, sizes, good = tf.numpy_function(
-    function, arguments, types, stateful=False
-  )
-  images = tf.ensure_shape(images, [None, load_size, load_size, 3])
-  return (
-    images,
-    tf.ensure_shape(sizes, [None, 2]),
-    tf.ensure_shape(good, [None]),
-  )

@@ -4,10 +4,10 @@
 
 Draws pictures of CelebA's size, and takes turns: bare `tf.io.decode_jpeg` with
 `tf.image.resize` in a parallel map; the streaming pipeline as training uses it
-(decode, crop, antialiased resize, rounding, batches of 200 in NumPy); the same
-from a packed file. Then a process of its own streams 200,000 files (links to
-the pictures) once, and says how much memory it took. Prints a Markdown table
-(medians over the rounds) and writes the numbers.
+(decode, crop, resize, batches of 200 in NumPy); the same from a packed file.
+Then a process of its own streams 200,000 files (links to the pictures) once,
+and says how much memory it took. Prints a Markdown table (medians over the
+rounds) and writes the numbers.
 """
 
 import argparse

@@ -163,7 +163,7 @@ def main():
       "1,000 files and the first 100": largest_difference(
         rows, coordinates(root / "few.csv")
       ),
-      "Pillow and tf.data": largest_difference(
+      "predict and tf.data": largest_difference(
         rows, by_pipeline(trained, folder, names)
       ),
     }

@@ -31,7 +31,7 @@ def save(source, target, landmarks, points=None):
       figures.
     points: [P, 2], likewise, or None: white circles.
   """
-  picture = photos.decode(source)
+  picture = Image.fromarray(photos.decode(source))
   scale = _scale(max(picture.size))
   # 0 is the centre of the first pixel; ImageDraw's 0 is, too.
   place = lambda xy: (np.asarray(xy) + 0.5) * scale - 0.5  # noqa: E731

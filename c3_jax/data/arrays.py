@@ -27,18 +27,19 @@ def crop_box(crop, width, height):
       are then scaled to one length (IMM, NC-Net); "dve", DVE's square of
       an aligned CelebA picture, which is as wide as the file and begins 30
       rows of 218 below its top.
-    width, height: of the file; numbers or arrays of floats.
+    width, height: of the file; whole numbers, or arrays of them.
 
   Returns:
-    (left, top, width, height) in pixels from the outer corner of the file.
+    (left, top, width, height) in whole pixels from the outer corner of the
+    file. The box may end below the file.
   """
   if crop == "square":
-    short = (width + height - abs(width - height)) / 2
-    return (width - short) / 2, (height - short) / 2, short, short
+    short = np.minimum(width, height)
+    return (width - short) // 2, (height - short) // 2, short, short
   if crop == "imm":
     return 0 * width, 0 * height, width, height
   if crop == "dve":
-    return 0 * width, 30 / 218 * height, width, width
+    return 0 * width, np.rint(30 / 218 * height), width, width
   raise UserError(f"config.data.crop is {crop!r}: use one of {CROPS}.")
 
 

@@ -1,8 +1,8 @@
-"""Picture files for tf.data, by Pillow; and TensorFlow itself.
+"""Picture files for tf.data; and TensorFlow itself.
 
-Pillow takes less time than TensorFlow's exact JPEG transform and antialiased
-resize (`benchmarks/input.py`), and `predict`, which does without TensorFlow,
-sees the same pixels.
+They are read by `photos`, not by TensorFlow: that takes less time
+(`benchmarks/input.py`), and `predict`, which does without TensorFlow, sees the
+same pixels.
 """
 
 import contextlib
@@ -42,12 +42,11 @@ def load(files, load_size, *, crop="square"):
     (images, sizes, good): uint8 [g, S, S, 3] and int32 [g, 2] = (width, height)
     of the g files that hold a picture, and bool [n], which do.
   """
-  whole = photos.Frame(image_size=load_size, load_size=load_size, crop=crop)
   images = np.empty((len(files), load_size, load_size, 3), np.uint8)
   sizes, good = [], np.zeros(len(files), bool)
   for i, file in enumerate(files):
     with contextlib.suppress(photos.Unreadable):
-      images[len(sizes)], size = photos.read(file, whole)
+      images[len(sizes)], size = photos.load(file, load_size, crop)
       sizes.append(size)
       good[i] = True
   return images[: len(sizes)], np.int32(sizes).reshape(-1, 2), good

@@ -1,0 +1,29 @@
+"""What a picture file is resized to, by slow sums in floating point."""
+
+import numpy as np
+
+
+def _shares(n, side):
+  """[side, n]: shares of n pixels in those of an axis shrunk by area."""
+  edges = np.arange(side + 1)[:, None] * n / side
+  before = (edges - np.arange(n)).clip(0, 1)  # Of a pixel, before an edge.
+  return np.diff(before, axis=0) * side / n
+
+
+def _hats(n, side):
+  """[side, n]: bilinear weights, the border pixels going on for ever."""
+  centres = (np.arange(side)[:, None] + 0.5) * n / side - 0.5
+  return (1 - np.abs(centres.clip(0, n - 1) - np.arange(n))).clip(0)
+
+
+def resized(image, side):
+  """Pixels [h, w, 3] at side x side: float64 [side, side, 3].
+
+  By area where both sides shrink, one of them to a half or less, else
+  bilinear; within 1 of 255 of what is loaded.
+  """
+  height, width = image.shape[:2]
+  area = max(height, width) >= 2 * side and min(height, width) >= side
+  kernel = _shares if area else _hats
+  rows, columns = kernel(height, side), kernel(width, side)
+  return np.einsum("yh,hwc,xw->yxc", rows, image.astype(float), columns)

@@ -5,6 +5,9 @@
 For each seed: stages pairs and flow; from there the stage cycle, and, as a
 control, as many further steps of L_pairs. Prints a Markdown table and writes
 the numbers. A run that was interrupted goes on where it was.
+
+With --paper without what this project adds to the paper for small networks:
+L_warp, L_apart and recolouring.
 """
 
 import argparse
@@ -16,6 +19,14 @@ import sys
 import time
 
 CONFIG = "configs/synthetic.py"
+PAPER = (
+  "--config.augment.recolour=0.0",
+  *(
+    f"--config.stages.{stage}.weights.{term}=0.0"
+    for stage in ("pairs", "cycle")
+    for term in ("warp", "apart")
+  ),
+)
 
 
 def run(config, seed, workdir, *options):
@@ -33,12 +44,12 @@ def run(config, seed, workdir, *options):
   return report, time.monotonic() - start
 
 
-def measure(seed, folder):
-  """All runs of one seed: a dict of numbers."""
+def measure(seed, folder, *options):
+  """All runs of one seed with these options: a dict of numbers."""
   first = folder / f"seed{seed}_pairs"
   row = {"seed": seed}
   report, row["pairs_seconds"] = run(
-    CONFIG, seed, first, "--config.stages.cycle.steps=0"
+    CONFIG, seed, first, "--config.stages.cycle.steps=0", *options
   )
   row["pairs"] = report["error"]["intercept"]
   for name, config in (
@@ -48,7 +59,7 @@ def measure(seed, folder):
     workdir = folder / f"seed{seed}_{name}"
     if not workdir.exists():
       shutil.copytree(first, workdir)
-    report, row[f"{name}_seconds"] = run(config, seed, workdir)
+    report, row[f"{name}_seconds"] = run(config, seed, workdir, *options)
     row[name] = report["error"]["intercept"]
     row[f"{name}_no_intercept"] = report["error"]["no_intercept"]
   return row | report["baseline"]
@@ -58,15 +69,16 @@ def main():
   """Parses the arguments, runs all seeds, prints and writes."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("--out", type=pathlib.Path, required=True)
-  parser.add_argument(
-    "--workdirs", type=pathlib.Path, default=pathlib.Path("runs/synthetic")
-  )
+  parser.add_argument("--paper", action="store_true")
+  parser.add_argument("--workdirs", type=pathlib.Path)
   parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
   args = parser.parse_args()
-  args.workdirs.mkdir(parents=True, exist_ok=True)
+  name = "synthetic_paper" if args.paper else "synthetic"
+  folder = args.workdirs or pathlib.Path("runs") / name
+  folder.mkdir(parents=True, exist_ok=True)
   rows = []
   for seed in args.seeds:
-    rows.append(measure(seed, args.workdirs))
+    rows.append(measure(seed, folder, *(PAPER if args.paper else ())))
     args.out.write_text(json.dumps(rows, indent=1) + "\n")
   columns = ("mean_shape", "untrained", "pairs", "more_pairs", "cycle")
   print("| seed |", " | ".join(columns), "|")

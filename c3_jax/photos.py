@@ -157,6 +157,10 @@ def decode(path):
         grey = np.asarray(picture, np.int64).clip(0, 65535) >> 8
         picture = Image.fromarray(grey.astype(np.uint8))
       return np.asarray(picture.convert("RGB"))
+  except Image.UnidentifiedImageError as error:
+    raise Unreadable(
+      f"{path} cannot be read: it holds no picture that Pillow knows"
+    ) from error
   except Exception as error:
     # Whatever a damaged file makes a decoder stumble over: OSError,
     # SyntaxError, struct.error, zlib.error, DecompressionBombError ...

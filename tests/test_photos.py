@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import simplejpeg
 from PIL import Image
 
 from c3_jax import photos
@@ -114,3 +115,15 @@ def test_unreadable_files_say_why(tmp_path, files):
       photos.decode(tmp_path / name)
   with pytest.raises(photos.Unreadable, match="none.jpg cannot be read"):
     photos.decode(tmp_path / "none.jpg")
+
+
+def test_pillow_judges_jpegs_with_faults(tmp_path):
+  """Bytes too many before the end mark: read, as Pillow reads them."""
+  path = tmp_path / "whole.jpg"
+  picture(60, 60).save(path)
+  whole = photos.decode(path)
+  data = path.read_bytes()
+  path.write_bytes(data[:-2] + bytes(9) + data[-2:])
+  with pytest.raises(ValueError, match="extraneous"):
+    simplejpeg.decode_jpeg(path.read_bytes())
+  np.testing.assert_array_equal(photos.decode(path), whole)

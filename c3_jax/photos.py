@@ -1,10 +1,10 @@
 """Picture files: decode, crop, resize.
 
 Pillow knows the formats and says what is damaged; simplejpeg has the pixels of
-JPEG files sooner, and the same; OpenCV resizes. The tf.data pipeline loads the
-box of a crop rule at load_size; the network sees the central image_size of
-that, the frame. The orientation tag of EXIF and transparency are ignored:
-points are pixels of the file as stored.
+JPEG files sooner, and the same; OpenCV resizes (`benchmarks/photos.py`). The
+tf.data pipeline loads the box of a crop rule at load_size; the network sees the
+central image_size of that, the frame. The orientation tag of EXIF and
+transparency are ignored: points are pixels of the file as stored.
 """
 
 import contextlib
@@ -112,7 +112,7 @@ def load(path, load_size, crop):
   image = decode(path)
   height, width = image.shape[:2]
   box = arrays.crop_box(crop, width, height)
-  return _resize(_cut(image, *map(int, box)), load_size), (width, height)
+  return resize(_cut(image, *map(int, box)), load_size), (width, height)
 
 
 def _cut(image, left, top, width, height):
@@ -124,12 +124,11 @@ def _cut(image, left, top, width, height):
   return part
 
 
-def _resize(image, side):
-  """Scales an image to side x side pixels."""
+def resize(image, side):
+  """Scales an image, uint8 [h, w, 3], to side x side pixels."""
   long, short = max(image.shape[:2]), min(image.shape[:2])
-  # Bilinear samples pass over no pixel while the image shrinks to no less than
-  # a half, and blur less than a wider filter. OpenCV's area is one only where
-  # both sides shrink.
+  # Down to a half bilinear samples pass over no pixel. OpenCV's area is one only
+  # where both sides shrink.
   area = long >= 2 * side and short >= side
   how = cv2.INTER_AREA if area else cv2.INTER_LINEAR
   return cv2.resize(image, (side, side), interpolation=how)

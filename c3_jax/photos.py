@@ -127,8 +127,8 @@ def _cut(image, left, top, width, height):
 def resize(image, side):
   """Scales an image, uint8 [h, w, 3], to side x side pixels."""
   long, short = max(image.shape[:2]), min(image.shape[:2])
-  # Down to a half bilinear samples pass over no pixel. OpenCV's area is one only
-  # where both sides shrink.
+  # Down to a half, bilinear samples pass over no pixel. OpenCV's area is one
+  # only where both sides shrink.
   area = long >= 2 * side and short >= side
   how = cv2.INTER_AREA if area else cv2.INTER_LINEAR
   return cv2.resize(image, (side, side), interpolation=how)

@@ -47,7 +47,7 @@ def draw(folder, n):
 
 
 def bare(paths, *, exact):
-  """Batches of decode and resize alone; `exact` with our transform and filter.
+  """Batches of decode and resize alone; `exact`: exact transform, antialiased.
 
   Yields float tensors, which are not even copied to NumPy.
   """

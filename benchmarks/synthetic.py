@@ -6,8 +6,9 @@ For each seed: stages pairs and flow; from there the stage cycle, and, as a
 control, as many further steps of L_pairs. Prints a Markdown table and writes
 the numbers. A run that was interrupted goes on where it was.
 
-With --paper without what this project adds to the paper for small networks:
-L_warp, L_apart and recolouring.
+With --bare without what this project adds to the paper for small networks:
+L_warp, L_apart and recolouring. The network, the weights of stage cycle and all
+else stay those of the configuration.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import sys
 import time
 
 CONFIG = "configs/synthetic.py"
-PAPER = (
+BARE = (
   "--config.augment.recolour=0.0",
   *(
     f"--config.stages.{stage}.weights.{term}=0.0"
@@ -69,16 +70,16 @@ def main():
   """Parses the arguments, runs all seeds, prints and writes."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("--out", type=pathlib.Path, required=True)
-  parser.add_argument("--paper", action="store_true")
+  parser.add_argument("--bare", action="store_true")
   parser.add_argument("--workdirs", type=pathlib.Path)
   parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
   args = parser.parse_args()
-  name = "synthetic_paper" if args.paper else "synthetic"
+  name = "synthetic_bare" if args.bare else "synthetic"
   folder = args.workdirs or pathlib.Path("runs") / name
   folder.mkdir(parents=True, exist_ok=True)
   rows = []
   for seed in args.seeds:
-    rows.append(measure(seed, folder, *(PAPER if args.paper else ())))
+    rows.append(measure(seed, folder, *(BARE if args.bare else ())))
     args.out.write_text(json.dumps(rows, indent=1) + "\n")
   columns = ("mean_shape", "untrained", "pairs", "more_pairs", "cycle")
   print("| seed |", " | ".join(columns), "|")

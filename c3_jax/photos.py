@@ -24,6 +24,14 @@ from c3_jax.errors import UserError
 # Files are read in as many threads as there are cores already.
 cv2.setNumThreads(0)
 
+# An axis that shrinks to less than this is averaged over. Above it bilinear
+# samples pass over no pixel and blur less.
+AVERAGED = 0.7
+
+# Pixels of a box, which may be larger than its file; Pillow refuses files of
+# more.
+_LARGEST = 2 * 89_478_485
+
 
 class Unreadable(UserError):
   """A file that is no picture, or a damaged one."""
@@ -103,35 +111,35 @@ def load(path, load_size, crop):
     crop: rule of `arrays.crop_box`.
 
   Returns:
-    (image, size): uint8 [load_size, load_size, 3], black where the box juts
-    out of the file, and (width, height) of the file.
+    (image, size): uint8 [load_size, load_size, 3], black where the box ends
+    below the file, and (width, height) of the file.
 
   Raises:
     Unreadable: says why.
   """
   image = decode(path)
-  height, width = image.shape[:2]
-  box = arrays.crop_box(crop, width, height)
-  return resize(_cut(image, *map(int, box)), load_size), (width, height)
-
-
-def _cut(image, left, top, width, height):
-  """A box of an image, with black where it juts out at the right or below."""
-  part = image[top : top + height, left : left + width]
-  below, right = height - part.shape[0], width - part.shape[1]
-  if below > 0 or right > 0:
-    part = np.pad(part, ((0, below), (0, right), (0, 0)))
-  return part
+  size = image.shape[1::-1]
+  left, top, width, height = map(int, arrays.crop_box(crop, *size))
+  if width * height > _LARGEST:
+    raise Unreadable(
+      f"{path} cannot be read: its box of {width} x {height} pixels has more "
+      f"than {_LARGEST}"
+    )
+  image = image[top : top + height, left : left + width]
+  below = height - len(image)
+  if below > 0:
+    image = np.pad(image, ((0, below), (0, 0), (0, 0)))
+  return resize(image, load_size), size
 
 
 def resize(image, side):
   """Scales an image, uint8 [h, w, 3], to side x side pixels."""
-  long, short = max(image.shape[:2]), min(image.shape[:2])
-  # Down to a half, bilinear samples pass over no pixel. OpenCV's area is one
-  # only where both sides shrink.
-  area = long >= 2 * side and short >= side
-  how = cv2.INTER_AREA if area else cv2.INTER_LINEAR
-  return cv2.resize(image, (side, side), interpolation=how)
+  size = image.shape[1::-1]
+  # OpenCV's area is one only where no axis grows.
+  averaged = tuple(side if side < AVERAGED * n else n for n in size)
+  if averaged != size:
+    image = cv2.resize(image, averaged, interpolation=cv2.INTER_AREA)
+  return cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR)
 
 
 def decode(path):

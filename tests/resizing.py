@@ -19,11 +19,10 @@ def _hats(n, side):
 def resized(image, side):
   """Pixels [h, w, 3] at side x side: float64 [side, side, 3].
 
-  By area where both sides shrink, one of them to a half or less, else
-  bilinear; within 1 of 255 of what is loaded.
+  An axis that shrinks to less than 0.7 is averaged over, another bilinear;
+  within 1 of 255 of what is loaded, or 1.5 where the axes differ.
   """
-  height, width = image.shape[:2]
-  area = max(height, width) >= 2 * side and min(height, width) >= side
-  kernel = _shares if area else _hats
-  rows, columns = kernel(height, side), kernel(width, side)
+  rows, columns = (
+    (_shares if side < 0.7 * n else _hats)(n, side) for n in image.shape[:2]
+  )
   return np.einsum("yh,hwc,xw->yxc", rows, image.astype(float), columns)

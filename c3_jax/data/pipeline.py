@@ -1,4 +1,4 @@
-"""Picture files through tf.data: decode, resize, crop, batch.
+"""Picture files through tf.data: decode, crop, resize, batch.
 
 Every file becomes the box of its crop rule, scaled to load_size (see `arrays`
 for the frame, `decode` for the files of a batch).
@@ -7,6 +7,7 @@ for the frame, `decode` for the files of a batch).
 import io
 import logging
 import os
+import threading
 
 import numpy as np
 
@@ -32,6 +33,8 @@ class _Pictures:
     arrays.crop_box(crop, 1.0, 1.0)  # Refuses an unknown rule.
     self.paths = paths if read else [os.fspath(path) for path in paths]
     self.read = read
+    # A mend reads in another thread than the batches, and two at once may not.
+    self._reading = threading.Lock()
     self._options = {"load_size": load_size, "crop": crop}
 
   def batches(self, indices):
@@ -48,7 +51,7 @@ class _Pictures:
 
     def generate():
       for index in indices():
-        # Not where batches are decoded: two threads at once may not read.
+        # Not where batches are decoded, by several threads.
         yield index, self._fetch(index)
 
     def decode(index, data):
@@ -73,7 +76,9 @@ class _Pictures:
 
   def _fetch(self, index):
     """What the reader has for indices [b]: object [b]; [0] without a reader."""
-    return np.array([self.read(i) for i in index] if self.read else [], object)
+    with self._reading:
+      data = [self.read(i) for i in index] if self.read else []
+    return np.array(data, object)
 
   def _decode(self, index, data):
     """`load` of the pictures `index`, of which `_fetch` gave `data`."""

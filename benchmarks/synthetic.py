@@ -7,8 +7,9 @@ control, as many further steps of L_pairs. Prints a Markdown table and writes
 the numbers. A run that was interrupted goes on where it was.
 
 With --bare without what this project adds to the paper for small networks:
-L_warp, L_apart and recolouring. The network, the weights of stage cycle and all
-else stay those of the configuration.
+L_warp, L_apart and recolouring. Then also the stage cycle with the paper's
+weights (L_cycle, L_inv and L_equiv of 1, no L_pairs), with and without the
+flow. The network and all else stay those of the configuration.
 """
 
 import argparse
@@ -17,9 +18,18 @@ import pathlib
 import shutil
 import subprocess
 import sys
-import time
 
 CONFIG = "configs/synthetic.py"
+THIRD = "--config.stages.cycle.weights"
+# Name -> config and options of what follows stages pairs and flow.
+CELLS = {
+  "more_pairs": (f"{CONFIG}:cycle=0,flow=0",),
+  "cycle": (CONFIG,),
+}
+BARE_CELLS = {
+  "paper_cycle": (CONFIG, f"{THIRD}.pairs=0.0", f"{THIRD}.equiv=0.0"),
+  "paper_cycle_flow": (CONFIG, f"{THIRD}.pairs=0.0", f"{THIRD}.equiv=1.0"),
+}
 BARE = (
   "--config.augment.recolour=0.0",
   *(
@@ -31,8 +41,7 @@ BARE = (
 
 
 def run(config, seed, workdir, *options):
-  """One run of `c3_jax.main`; returns (its report, its seconds)."""
-  start = time.monotonic()
+  """One run of `c3_jax.main`: its report."""
   subprocess.run(
     [
       *(sys.executable, "-m", "c3_jax.main", f"--config={config}"),
@@ -41,29 +50,23 @@ def run(config, seed, workdir, *options):
     ],
     check=True,
   )
-  report = json.loads((workdir / "eval" / "synthetic.json").read_text())
-  return report, time.monotonic() - start
+  return json.loads((workdir / "eval" / "synthetic.json").read_text())
 
 
-def measure(seed, folder, *options):
-  """All runs of one seed with these options: a dict of numbers."""
+def measure(seed, folder, cells, *options):
+  """All runs of one seed with these options: a dict of errors, in %."""
   first = folder / f"seed{seed}_pairs"
-  row = {"seed": seed}
-  report, row["pairs_seconds"] = run(
-    CONFIG, seed, first, "--config.stages.cycle.steps=0", *options
-  )
+  report = run(CONFIG, seed, first, "--config.stages.cycle.steps=0", *options)
+  row = {"seed": seed} | report["baseline"]
   row["pairs"] = report["error"]["intercept"]
-  for name, config in (
-    ("cycle", CONFIG),
-    ("more_pairs", f"{CONFIG}:cycle=0,flow=0"),
-  ):
+  for name, (config, *weights) in cells.items():
     workdir = folder / f"seed{seed}_{name}"
     if not workdir.exists():
       shutil.copytree(first, workdir)
-    report, row[f"{name}_seconds"] = run(config, seed, workdir, *options)
+    report = run(config, seed, workdir, *options, *weights)
     row[name] = report["error"]["intercept"]
     row[f"{name}_no_intercept"] = report["error"]["no_intercept"]
-  return row | report["baseline"]
+  return row
 
 
 def main():
@@ -77,11 +80,12 @@ def main():
   name = "synthetic_bare" if args.bare else "synthetic"
   folder = args.workdirs or pathlib.Path("runs") / name
   folder.mkdir(parents=True, exist_ok=True)
+  options, cells = (BARE, CELLS | BARE_CELLS) if args.bare else ((), CELLS)
   rows = []
   for seed in args.seeds:
-    rows.append(measure(seed, folder, *(BARE if args.bare else ())))
+    rows.append(measure(seed, folder, cells, *options))
     args.out.write_text(json.dumps(rows, indent=1) + "\n")
-  columns = ("mean_shape", "untrained", "pairs", "more_pairs", "cycle")
+  columns = ("mean_shape", "untrained", "pairs", *cells)
   print("| seed |", " | ".join(columns), "|")
   print("|---" * (1 + len(columns)) + "|")
   for row in rows:

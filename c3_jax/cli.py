@@ -92,6 +92,12 @@ def parse(argv):
     ValueError,
     OSError,
   ) as error:
+    # An unknown key of a config is a KeyError, whose text is a repr, inside an
+    # AttributeError.
+    if error.args and isinstance(error.args[0], KeyError):
+      (error,) = error.args
+      hint = " ".join(str(error.args[0]).splitlines())
+      sys.exit(fail(f"the config has no key {hint}"))
     lines = str(error).strip().splitlines()
     message = lines[0]
     # ml_collections wraps what a config file raises into its traceback, which

@@ -172,6 +172,7 @@ def train(
       while step < stage.end:
         batch = parallel.shard({"image": next(batches)["image"]})
         if p_step is None:
+          logger.info("Compiling stage %s.", stage.name)
           p_step = parallel.pmap_step(
             functools.partial(steps.train_step, setup, stage)
           )

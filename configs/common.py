@@ -368,7 +368,7 @@ def small(config, *, image_size, load_size):
 
 
 def quick(config):
-  """Turns a small configuration into one that passes all stages in seconds."""
+  """Turns a small configuration into one that soon passes all stages."""
   config.data.update({"image_size": 16, "load_size": 20})
   config.batch_size, config.eval.batch_size = 8, 20
   config.log_every, config.checkpoint_every = 2, 4

@@ -2,8 +2,8 @@
 
   python -m c3_jax.main --config=configs/synthetic.py --workdir=runs/quickstart
 
-Arguments: k=10, cycle=1, flow=1 (see configs/common.py), and `test`, a run of
-seconds through all stages.
+Arguments: k=10, cycle=1, flow=1 (see configs/common.py), and `test`, a short
+run through all stages.
 """
 
 from configs import common

@@ -64,7 +64,10 @@ def mistakes(tmp):
   }
   root = "--config.data.root="
   return {
-    "unknown key": ([SYNTHETIC, "--config.batchsize=8"], ["batchsize"]),
+    "unknown key": (
+      [SYNTHETIC, "--config.batchsize=8"],
+      ["has no key 'batchsize' Did you mean \"batch_size\""],
+    ),
     "wrong type": ([SYNTHETIC, "--config.batch_size=few"], ["batch_size"]),
     "wrong value": ([SYNTHETIC, "--config.batch_size=7"], ["batch_size=7"]),
     "unknown argument": (

@@ -198,10 +198,10 @@ def test_wrong_arrays_are_refused(images, points, names):
 
 @pytest.mark.parametrize("size", [(160, 160), (178, 218), (301, 100), (7, 9)])
 def test_frame_edges_and_centre(size):
-  """The file's middle is 0; the square's edges are load_size / image_size."""
-  width, height = size
-  centre = np.array([width - 1, height - 1]) / 2
+  """The square's middle is 0; its edges are load_size / image_size."""
   half = min(size) / 2
+  # An odd pixel stays at the right or below: the square has whole pixels.
+  centre = (np.array(size) - min(size)) // 2 + half - 0.5
   pixels = centre + np.array([[0, 0], [half, 0], [0, -half], [-half, half]])
   np.testing.assert_allclose(
     arrays.points_to_frame(pixels, size, 64, 80),

@@ -22,7 +22,7 @@ import jax
 import numpy as np
 from PIL import Image
 
-from c3_jax import parallel, photos, predictor, restore
+from c3_jax import augment, parallel, photos, predictor, restore
 from c3_jax.data import pipeline
 
 COUNT, FIRST = 1000, 100
@@ -106,12 +106,10 @@ def by_pipeline(trained, folder, names):
   """{file: [2 k]} with the pictures as training loads them."""
   frame = photos.Frame.of(trained.config)
   function = parallel.pmap_eval(predictor.forward(trained.model))
-  margin = (frame.load_size - frame.image_size) // 2
-  inside = slice(margin, margin + frame.image_size)
   paths = [str(folder / name) for name in names]
   result = {}
   for batch in pipeline.read(paths, load_size=frame.load_size, crop=frame.crop):
-    images = batch["image"][:, inside, inside]
+    images = augment.centre_crop(batch["image"], frame.image_size)
     points, _ = function(trained.variables, {"image": images})
     for index, xy, size in zip(
       batch["index"], points, batch["file_size"], strict=True

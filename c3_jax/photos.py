@@ -18,6 +18,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
+from c3_jax import augment
 from c3_jax.data import arrays
 from c3_jax.errors import UserError
 
@@ -97,9 +98,7 @@ def read(path, frame):
     Unreadable: says why.
   """
   image, size = load(path, frame.load_size, frame.crop)
-  top = (frame.load_size - frame.image_size) // 2
-  centre = slice(top, top + frame.image_size)
-  return image[centre, centre], size
+  return augment.centre_crop(image[None], frame.image_size)[0], size
 
 
 def load(path, load_size, crop):

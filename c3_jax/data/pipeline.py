@@ -33,7 +33,7 @@ class _Pictures:
     arrays.crop_box(crop, 1.0, 1.0)  # Refuses an unknown rule.
     self.paths = paths if read else [os.fspath(path) for path in paths]
     self.read = read
-    # A mend reads in another thread than the batches, and two at once may not.
+    # Two threads at once may not read.
     self._reading = threading.Lock()
     self._options = {"load_size": load_size, "crop": crop}
 
@@ -49,47 +49,35 @@ class _Pictures:
       the batch are good, the others cannot be read or decoded.
     """
 
-    def generate():
-      for index in indices():
-        # Not where batches are decoded, by several threads.
-        yield index, self._fetch(index)
-
-    def decode(index, data):
-      return index, *self._decode(index, data)
+    def decode(index):
+      return index, *self._load(index)
 
     dataset = tf.data.Dataset.from_generator(
-      generate,
-      output_signature=tuple(
-        tf.TensorSpec([None], kind) for kind in (tf.int64, tf.string)
-      ),
+      indices, output_signature=tf.TensorSpec([None], tf.int64)
     )
     # A whole batch: a call for each picture costs half as much again, for the
     # threads wait for one another's Python.
     dataset = dataset.map(
-      lambda *batch: tf.numpy_function(
-        decode, batch, [tf.int64, tf.uint8, tf.int32, tf.bool], stateful=False
+      lambda index: tf.numpy_function(
+        decode, [index], [tf.int64, tf.uint8, tf.int32, tf.bool], stateful=False
       ),
       tf.data.AUTOTUNE,
       deterministic=True,
     )
     return dataset.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
 
-  def _fetch(self, index):
-    """What the reader has for indices [b]: object [b]; [0] without a reader."""
-    with self._reading:
-      data = [self.read(i) for i in index] if self.read else []
-    return np.array(data, object)
-
-  def _decode(self, index, data):
-    """`load` of the pictures `index`, of which `_fetch` gave `data`."""
-    files = [io.BytesIO(encoded) for encoded in data]
-    if not self.read:
+  def _load(self, index):
+    """`decode.load` of the pictures `index` [b]."""
+    if self.read:
+      with self._reading:
+        files = [io.BytesIO(self.read(i)) for i in index]
+    else:
       files = [self.paths[i] for i in index]
     return load(files, **self._options)
 
   def image(self, index):
     """uint8 [S, S, 3] of one picture, or None if it cannot be decoded."""
-    images, _, _ = self._decode([index], self._fetch([index]))
+    images, _, _ = self._load([index])
     return images[0] if len(images) else None
 
 

@@ -17,10 +17,13 @@ import sys
 
 import numpy as np
 
-from c3_jax import build, parallel, restore
-from c3_jax.data import arrays, folder
+from c3_jax.data import in_memory
+from c3_jax.data.datasets import folder
 from c3_jax.errors import UserError
-from c3_jax.evaluation import alignment, between, consistency, transfer
+from c3_jax.evaluation.pairs import alignment, between, consistency, transfer
+from c3_jax.runs import trained as restore
+from c3_jax.runtime import parallel
+from c3_jax.training import build
 
 
 def pairs_of(dataset, shifts):
@@ -39,7 +42,7 @@ def pairs_of(dataset, shifts):
     [np.stack([first, (first + shift) % n], 1).ravel() for shift in shifts]
   )
   inside = (np.abs(dataset.points) <= 1).all((0, 2))
-  return arrays.ArrayDataset(
+  return in_memory.ArrayDataset(
     dataset.images[index],
     dataset.points[index][:, inside],
     image_size=dataset.image_size,

@@ -18,7 +18,8 @@ import time
 import jax
 import numpy as np
 
-from c3_jax import build, parallel, steps
+from c3_jax.runtime import parallel
+from c3_jax.training import build, steps
 from configs import celeba
 
 

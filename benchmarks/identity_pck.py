@@ -14,8 +14,9 @@ import pathlib
 
 import numpy as np
 
-from c3_jax.data import pairs, pf_pascal
-from c3_jax.evaluation import alignment
+from c3_jax.data import pairs
+from c3_jax.data.datasets import pf_pascal
+from c3_jax.evaluation.pairs import alignment
 
 
 def guess_sizes(rows):

@@ -25,7 +25,7 @@ import time
 import numpy as np
 from PIL import Image
 
-from c3_jax.data import arrays, pipeline
+from c3_jax.data import in_memory, streaming
 from c3_jax.data.decode import tf
 from c3_jax.data.scan import scan
 
@@ -82,10 +82,10 @@ def rate(batches, seconds):
 def speeds(folder, *, files, rounds, seconds):
   """dict name -> list of what `rate` gives, one a round."""
   paths = draw(folder, files)
-  stream = pipeline.StreamingDataset(paths, load_size=LOAD_SIZE, crop="imm")
+  stream = streaming.StreamingDataset(paths, load_size=LOAD_SIZE, crop="imm")
   packed = folder / "packed.npz"
   scan(paths, image_size=128, load_size=LOAD_SIZE, crop="imm").save(packed)
-  array = arrays.ArrayDataset.load(packed)
+  array = in_memory.ArrayDataset.load(packed)
   variants = {
     "bare": lambda: bare(paths, exact=False),
     "bare_exact": lambda: bare(paths, exact=True),
@@ -118,7 +118,7 @@ def memory(folder, *, files):
 def stream(folder):
   """Streams a folder once; prints the peak of resident memory in bytes."""
   paths = sorted(pathlib.Path(folder).iterdir())
-  data = pipeline.StreamingDataset(paths, load_size=LOAD_SIZE, crop="imm")
+  data = streaming.StreamingDataset(paths, load_size=LOAD_SIZE, crop="imm")
   steps = len(paths) // BATCH
   for _ in itertools.islice(data.batches(BATCH, seed=0), steps):
     pass

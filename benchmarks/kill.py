@@ -24,8 +24,8 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
-from c3_jax import train
-from c3_jax.checkpoints import UNFINISHED
+from c3_jax.runs.checkpoints import UNFINISHED
+from c3_jax.training import loop
 from configs import synthetic
 
 STEPS = 30
@@ -51,7 +51,7 @@ def start(workdir):
   jax.config.update("jax_compilation_cache_dir", f"{workdir.parent}/cache")
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
   try:
-    train.train_and_evaluate(get_config(), workdir, mode="train")
+    loop.train_and_evaluate(get_config(), workdir, mode="train")
     os._exit(0)
   finally:
     # Without a look at what the parent has open, its folder above all.

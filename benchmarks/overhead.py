@@ -3,7 +3,7 @@
   python -m benchmarks.overhead --out=benchmarks/overhead.json
 
 The step of stage `pairs` of a small network on the CPU, 1,000 times: bare, on
-batches that lie on the device; and in `train.train`, with data from memory, the
+batches that lie on the device; and in `loop.train`, with data from memory, the
 log every 100 steps and a checkpoint at the end. Both run the same compiled
 program, in turn; the time that saving blocks is stated for itself. Nothing is
 annotated, so nothing is evaluated.
@@ -21,9 +21,10 @@ import time
 
 import jax
 
-from c3_jax import build, parallel, steps, train
-from c3_jax.checkpoints import Checkpoints
-from c3_jax.evaluation import evaluate
+from c3_jax.evaluation import evaluator as evaluate
+from c3_jax.runs.checkpoints import Checkpoints
+from c3_jax.runtime import parallel
+from c3_jax.training import build, loop, steps
 from configs import synthetic
 
 
@@ -71,7 +72,7 @@ def looped(config, setup, stages, splits, evaluator, step, state, workdir):
     checkpoints.save = save
     pmap_step = parallel.pmap_step
     parallel.pmap_step = lambda function: first
-    train.train(
+    loop.train(
       config,
       workdir,
       setup,

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 from c3_jax.models import resnet, vgg
-from tests import oracles, test_resnet, test_vgg
+from tests.models import test_resnet, test_vgg
+from tests.reference import oracles
 
 SIZES = (128, 400)
 STRIDES = (32, 16, 8)

@@ -19,7 +19,7 @@ import time
 import numpy as np
 from PIL import Image
 
-from c3_jax import photos
+from c3_jax.data import image_files
 
 SHARES = (0.9, 0.8, 0.72, 0.65, 0.55, 0.45, 0.35, 0.25)
 
@@ -43,7 +43,7 @@ def by_pillow(data):
 
 def by_photos(data):
   """Pixels of an encoded picture, as `photos` decodes it."""
-  return photos.decode(io.BytesIO(data))
+  return image_files.decode(io.BytesIO(data))
 
 
 def resized(pixels, side, kernel):
@@ -79,7 +79,7 @@ def measure(paths):
   for share in SHARES:
     small = round(share * side)
     ways = {
-      "photos": lambda image, n=small: photos.resize(image, n),
+      "photos": lambda image, n=small: image_files.resize(image, n),
       "triangle": lambda image, n=small: resized(
         image, n, Image.Resampling.BILINEAR
       ),

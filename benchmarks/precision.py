@@ -20,9 +20,10 @@ import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 
-from c3_jax import augment, build, objectives, optim, parallel, steps
-from c3_jax import terms as term_parts
 from c3_jax.models import flow
+from c3_jax.runtime import parallel
+from c3_jax.training import augment, build, objectives, optim, steps
+from c3_jax.training import terms as term_parts
 from configs import folder
 
 DTYPES = ("float32", "bfloat16")

@@ -31,8 +31,9 @@ import numpy as np
 import torch
 
 from benchmarks import torch_model
-from c3_jax import build, compilation, parallel, steps
-from c3_jax.evaluation import evaluate
+from c3_jax.evaluation import evaluator as evaluate
+from c3_jax.runtime import compilation, parallel
+from c3_jax.training import build, steps
 from configs import common
 
 

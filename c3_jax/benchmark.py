@@ -19,20 +19,13 @@ import numpy as np
 from absl import flags
 from ml_collections import config_flags
 
-from c3_jax import (
-  benchmark_table,
-  breakdown,
-  build,
-  cli,
-  flops,
-  parallel,
-  steps,
-  timing,
-)
 from c3_jax.errors import UserError
-from c3_jax.evaluation import evaluate
+from c3_jax.evaluation import evaluator as evaluate
 from c3_jax.models import flow
 from c3_jax.models.resnet import ResNet
+from c3_jax.profiling import breakdown, flops, table, timing
+from c3_jax.runtime import cli, parallel
+from c3_jax.training import build, steps
 
 logger = logging.getLogger(__name__)
 
@@ -278,7 +271,7 @@ def main():
   result = run(
     flags.FLAGS.config, batch_size=flags.FLAGS.batch, only=flags.FLAGS.only
   )
-  print(benchmark_table.table(result), flush=True)
+  print(table.table(result), flush=True)
   if out:
     part = out.with_name(out.name + ".part")
     part.write_text(json.dumps(result, indent=1) + "\n")

@@ -9,7 +9,9 @@ import sys
 from absl import flags
 from ml_collections import config_flags
 
-from c3_jax import cli, compilation, hosts, metrics, train
+from c3_jax.runs import log
+from c3_jax.runtime import cli, compilation, hosts
+from c3_jax.training import loop
 
 
 def define_flags():
@@ -19,7 +21,7 @@ def define_flags():
   )
   flags.DEFINE_string("workdir", None, "Folder of the run.")
   flags.DEFINE_enum(
-    "mode", train.MODES[0], train.MODES, "What to do in the workdir."
+    "mode", loop.MODES[0], loop.MODES, "What to do in the workdir."
   )
   flags.DEFINE_string(
     "coordinator",
@@ -45,10 +47,10 @@ def program():
   )
   compilation.enable()
   try:
-    train.train_and_evaluate(
+    loop.train_and_evaluate(
       flags.FLAGS.config, flags.FLAGS.workdir, mode=flags.FLAGS.mode
     )
-  except metrics.Diverged as error:
+  except log.Diverged as error:
     return cli.fail(error, status=1)
   return 0
 

@@ -13,9 +13,9 @@ import pathlib
 from absl import flags
 from ml_collections import config_flags
 
-from c3_jax import cli
 from c3_jax.data import load
 from c3_jax.errors import UserError
+from c3_jax.runtime import cli
 
 logger = logging.getLogger(__name__)
 

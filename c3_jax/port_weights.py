@@ -13,15 +13,16 @@ import numpy as np
 import safetensors.numpy
 from absl import flags
 
-from c3_jax import cli, pretrained
 from c3_jax.errors import UserError
+from c3_jax.models import porting
+from c3_jax.runtime import cli
 
 PICKLES = (".pth", ".pt", ".bin")
 
 
 def define_flags():
   """Of this command line; an import of the module defines none."""
-  for network in pretrained.NETWORKS:
+  for network in porting.NETWORKS:
     flags.DEFINE_string(
       network, "", f"Weights of {network}: .safetensors, or .pth of PyTorch."
     )
@@ -30,30 +31,30 @@ def define_flags():
 
 def program():
   """Ports every file that is given; nothing is written unless all fit."""
-  given = {name: flags.FLAGS[name].value for name in pretrained.NETWORKS}
+  given = {name: flags.FLAGS[name].value for name in porting.NETWORKS}
   files = {name: file for name, file in given.items() if file}
   if not files:
-    options = ", ".join(f"--{network}=FILE" for network in pretrained.NETWORKS)
+    options = ", ".join(f"--{network}=FILE" for network in porting.NETWORKS)
     raise UserError(f"no weights are given: use one or more of {options}.")
   ported = {
     network: port_file(pathlib.Path(file), network)
     for network, file in files.items()
   }
   for network, (variables, about) in ported.items():
-    path = pretrained.save(variables, about, flags.FLAGS.out, network)
+    path = porting.save(variables, about, flags.FLAGS.out, network)
     count = sum(x.size for x in variables.values())
     print(f"{path}: {count:,} numbers from {about['source']}", flush=True)
 
 
 def port_file(path, network):
-  """Reads the file of a network: (variables, about) for `pretrained.save`.
+  """Reads the file of a network: (variables, about) for `porting.save`.
 
   Raises:
     UserError: the file cannot be read, or holds something else.
   """
   state = read(path)
-  module, table = pretrained.NETWORKS[network]
-  variables = pretrained.port(state, module, table, origin=path, title=network)
+  module, table = porting.NETWORKS[network]
+  variables = porting.port(state, module, table, origin=path, title=network)
   with path.open("rb") as file:
     digest = hashlib.file_digest(file, "sha256").hexdigest()
   today = datetime.datetime.now(datetime.UTC).date()

@@ -18,9 +18,12 @@ import warnings
 import numpy as np
 from absl import flags
 
-from c3_jax import cli, finder, photos, restore
+from c3_jax import finder
+from c3_jax.data import image_files
 from c3_jax.errors import UserError
-from c3_jax.predictor import Predictor, Regressor
+from c3_jax.inference.predictor import Predictor, Regressor
+from c3_jax.runs import trained as restore
+from c3_jax.runtime import cli
 
 # As a program this module is __main__, which c3_jax does not log for.
 logger = logging.getLogger("c3_jax.predict")
@@ -32,14 +35,14 @@ def read_all(paths, frame, pool, ahead):
   """Reads files in a pool of threads, in order, at most `ahead` in advance.
 
   Yields:
-    (path, image, size) of `photos.read`; for an unreadable file (path, None,
-    its `photos.Unreadable`).
+    (path, image, size) of `image_files.read`; for an unreadable file (path,
+    None, its `image_files.Unreadable`).
   """
 
   def load(path):
     try:
-      return path, *photos.read(path, frame)
-    except photos.Unreadable as error:
+      return path, *image_files.read(path, frame)
+    except image_files.Unreadable as error:
       return path, None, error
 
   waiting = collections.deque()
@@ -130,7 +133,7 @@ class Table:
     Args:
       names: n str, the first column.
       sizes: n (width, height) of the files.
-      frame: `photos.Frame`.
+      frame: `image_files.Frame`.
       points: [n, k, 2] landmarks in [-1, 1] of the frame.
       certain: [n, k], their confidence.
 
@@ -196,7 +199,7 @@ def _write(batch, predictor, table, overlay, pool):
   rows = table.write(names, sizes, predictor.frame, points, certain)
   if overlay:
     # It imports matplotlib, for its colours.
-    from c3_jax import overlay as drawing
+    from c3_jax.figures import overlay as drawing
 
     targets = [drawing.path_of(overlay, name) for name in names]
     # list: so that what goes wrong in a thread is heard of.

@@ -13,8 +13,9 @@ import pathlib
 import numpy as np
 from absl import flags
 
-from c3_jax import cli, sweeps
 from c3_jax.errors import UserError
+from c3_jax.runs import compare
+from c3_jax.runtime import cli
 
 # Rows of Table 1, per cent, {dataset: {K: per cent}}.
 TABLE_1 = {
@@ -52,7 +53,7 @@ def values(group, dataset, *path):
   """Numbers of all runs of a group that have them, e.g. report["error"]["x"].
 
   Args:
-    group: list of `sweeps.Run`.
+    group: list of `compare.Run`.
     dataset: name of a report.
     *path: keys, one inside another.
   """
@@ -75,8 +76,8 @@ def datasets(runs, key):
 
 def regressions(runs):
   """Table 1: the error of every group on every dataset, by convention."""
-  groups = sweeps.grouped(runs)
-  titles = sweeps.names(groups)
+  groups = compare.grouped(runs)
+  titles = compare.names(groups)
   blocks = []
   for dataset in datasets(runs, "error"):
     rows, lengths = [], set()
@@ -135,13 +136,13 @@ def ablation(runs):
   Runs of a table agree in all but the cell and the seed.
   """
   tables = {}
-  for group in sweeps.grouped(runs):
+  for group in compare.grouped(runs):
     config = group[0].config
-    which = sweeps.cell(config)
+    which = compare.cell(config)
     if which is not None:
       rest = {
         key: value
-        for key, value in sweeps.settings(config).items()
+        for key, value in compare.settings(config).items()
         if not key.startswith("stages.cycle.weights.")
       }
       key = json.dumps(rest, sort_keys=True)
@@ -156,7 +157,7 @@ def ablation(runs):
     columns = [(d, name) for d in found for name in CONVENTIONS]
     rows = [
       [
-        *map(sweeps.mark, which),
+        *map(compare.mark, which),
         *(
           spread(values(cells.get(which, []), d, "error", name))
           for d, name in columns
@@ -176,8 +177,8 @@ def ablation(runs):
 
 def alignments(runs):
   """Table 3: PCK of every group on every dataset of listed pairs."""
-  groups = sweeps.grouped(runs)
-  titles = sweeps.names(groups)
+  groups = compare.grouped(runs)
+  titles = compare.names(groups)
   paired = set(datasets(runs, "pck")) - set(datasets(runs, "error"))
   blocks = []
   for dataset in sorted(paired):
@@ -227,7 +228,7 @@ def collect(workdirs):
   """
   if not workdirs:
     raise UserError("--workdirs is empty: name folders of runs, with commas.")
-  runs = [sweeps.load(workdir) for workdir in workdirs]
+  runs = [compare.load(workdir) for workdir in workdirs]
   try:
     parts = [regressions(runs), ablation(runs), alignments(runs)]
   except KeyError as error:

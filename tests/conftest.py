@@ -52,7 +52,7 @@ def torchvision_models():
     `torchvision.models`, whose constructors are called with `weights=None`.
   """
   # Here, for the tests that do without PyTorch.
-  from tests import oracles
+  from tests.reference import oracles
 
   torchvision = oracles.import_torchvision()
   return torchvision.models
@@ -78,7 +78,7 @@ def dots(monkeypatch):
     Function that finds the dots of uint8 [n, S, S, 3]: float [n, 2] (x, y), in
     [-1, 1] of the picture.
   """
-  from c3_jax.data import example
+  from c3_jax.data import fake
 
   def draw(split, n, seed, size=(64, 64)):
     seed = [len(split), *np.atleast_1d(seed), *size]
@@ -100,7 +100,7 @@ def dots(monkeypatch):
     pixels = [(weight * axis).sum((1, 2)) / total for axis in (x, y)]
     return (2 * np.stack(pixels, -1) + 1) / size - 1
 
-  monkeypatch.setattr(example, "_faces", draw)
+  monkeypatch.setattr(fake, "_faces", draw)
   return find
 
 
@@ -112,8 +112,8 @@ def save_run():
   returns (config, variables). A checkpoint has step / 1000 added to all
   variables.
   """
-  from c3_jax import build, resume, steps
-  from c3_jax.checkpoints import Checkpoints
+  from c3_jax.runs.checkpoints import Checkpoints
+  from c3_jax.training import build, resume, steps
   from configs import synthetic
 
   def save(workdir, errors):

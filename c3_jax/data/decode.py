@@ -10,7 +10,7 @@ import os
 
 import numpy as np
 
-from c3_jax import photos
+from c3_jax.data import image_files
 from c3_jax.errors import UserError
 
 # Silences TensorFlow's notes; that on oneDNN goes by no log level.
@@ -45,8 +45,8 @@ def load(files, load_size, *, crop="square"):
   images = np.empty((len(files), load_size, load_size, 3), np.uint8)
   sizes, good = [], np.zeros(len(files), bool)
   for i, file in enumerate(files):
-    with contextlib.suppress(photos.Unreadable):
-      images[len(sizes)], size = photos.load(file, load_size, crop)
+    with contextlib.suppress(image_files.Unreadable):
+      images[len(sizes)], size = image_files.load(file, load_size, crop)
       sizes.append(size)
       good[i] = True
   return images[: len(sizes)], np.int32(sizes).reshape(-1, 2), good

@@ -11,8 +11,9 @@ import pathlib
 import numpy as np
 from PIL import Image
 
-from c3_jax import landmarks
-from c3_jax.data import celeba, lsun, synthetic
+from c3_jax.data import synthetic
+from c3_jax.data.datasets import celeba, lsun
+from c3_jax.geometry import landmarks
 
 SIDE = 64
 

@@ -18,9 +18,9 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from c3_jax import augment
-from c3_jax.data import arrays
+from c3_jax.data import in_memory
 from c3_jax.errors import UserError
+from c3_jax.training import augment
 
 # Files are read in as many threads as there are cores already.
 cv2.setNumThreads(0)
@@ -44,7 +44,7 @@ class Frame(NamedTuple):
   Attributes:
     image_size: side of the frame in pixels.
     load_size: side of the loaded picture in pixels, at least image_size.
-    crop: rule of `arrays.crop_box`, what is loaded of a file.
+    crop: rule of `in_memory.crop_box`, what is loaded of a file.
   """
 
   image_size: int
@@ -74,7 +74,7 @@ class Frame(NamedTuple):
 
     0 is the centre of the file's first pixel.
     """
-    return arrays.points_to_file(
+    return in_memory.points_to_file(
       np.asarray(points, np.float64),
       file_size,
       self.image_size,
@@ -107,7 +107,7 @@ def load(path, load_size, crop):
   Args:
     path: of a file in any format that Pillow reads, or an open binary file.
     load_size: side of the loaded picture in pixels.
-    crop: rule of `arrays.crop_box`.
+    crop: rule of `in_memory.crop_box`.
 
   Returns:
     (image, size): uint8 [load_size, load_size, 3], black where the box ends
@@ -118,7 +118,7 @@ def load(path, load_size, crop):
   """
   image = decode(path)
   size = image.shape[1::-1]
-  left, top, width, height = map(int, arrays.crop_box(crop, *size))
+  left, top, width, height = map(int, in_memory.crop_box(crop, *size))
   if width * height > _LARGEST:
     raise Unreadable(
       f"{path} cannot be read: its box of {width} x {height} pixels has more "

@@ -12,7 +12,7 @@ import zipfile
 
 import numpy as np
 
-from c3_jax.data import order
+from c3_jax.data import sampler
 from c3_jax.errors import UserError
 
 CROPS = ("square", "imm", "dve")
@@ -125,12 +125,12 @@ class ArrayDataset:
     return len(self.images)
 
   def batches(self, batch_size, *, seed, start_step=0, shard=(0, 1)):
-    """Endless training batches, in the order of `order.batch_indices`.
+    """Endless training batches, in the order of `sampler.batch_indices`.
 
     Yields:
       dict(image=uint8 [b, S, S, 3], index=int64 [b]), b = batch_size / c.
     """
-    for index in order.batch_indices(
+    for index in sampler.batch_indices(
       len(self), batch_size, seed=seed, start_step=start_step, shard=shard
     ):
       yield {"image": self.images[index], "index": index}
@@ -142,7 +142,7 @@ class ArrayDataset:
       dict(image=uint8 [b, S, S, 3], index=int64 [b], mask=float32 [b]), and
       points=float32 [b, P, 2] if there are any.
     """
-    for index, mask in order.eval_indices(len(self), batch_size):
+    for index, mask in sampler.eval_indices(len(self), batch_size):
       batch = {"image": self.images[index], "index": index, "mask": mask}
       if self.points is not None:
         batch["points"] = self.points[index]

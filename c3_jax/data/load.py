@@ -4,17 +4,8 @@ import contextlib
 import tempfile
 from dataclasses import dataclass
 
-from c3_jax.data import (
-  aflw,
-  arrays,
-  celeba,
-  example,
-  folder,
-  lsun,
-  packed,
-  pf_pascal,
-  synthetic,
-)
+from c3_jax.data import fake, in_memory, synthetic
+from c3_jax.data.datasets import aflw, celeba, folder, lsun, packed, pf_pascal
 from c3_jax.errors import UserError
 
 SPLITS = ("train", "fit", "test")
@@ -64,12 +55,12 @@ def load_split(config, split):
 def _root(data):
   """The folder of the dataset; of example files, until the end of the block."""
   write = {
-    "folder": example.write_folder,
-    "celeba": example.write_celeba,
-    "mafl": example.write_celeba,
-    "aflw": example.write_aflw,
-    "pf_pascal": example.write_pf_pascal,
-    "lsun": example.write_lsun,
+    "folder": fake.write_folder,
+    "celeba": fake.write_celeba,
+    "mafl": fake.write_celeba,
+    "aflw": fake.write_aflw,
+    "pf_pascal": fake.write_pf_pascal,
+    "lsun": fake.write_lsun,
   }
   if data.root or data.tfds_dir or data.name not in write:
     yield data.root
@@ -104,13 +95,13 @@ def _load(data, root, split):
     "lsun",
   ):
     # Not at the top: it imports TensorFlow.
-    from c3_jax.data import tfds_source
+    from c3_jax.data.datasets import tfds_source
 
     return tfds_source.load_tfds(data, split, **size, **files)
   match data.name:
     case "synthetic":
       n = {"train": data.n_train, "fit": data.n_fit, "test": data.n_test}[split]
-      return arrays.ArrayDataset(
+      return in_memory.ArrayDataset(
         synthetic.Faces(data.seed, split=split, n=n, **size),
         synthetic.points(data.seed, split=split, n=n),
         image_size=data.image_size,

@@ -8,7 +8,7 @@ import itertools
 
 import numpy as np
 
-from c3_jax.data import arrays, order
+from c3_jax.data import in_memory, sampler
 
 # PASCAL VOC's, in the order of the numbers 1 to 20 in the lists.
 CATEGORIES = (
@@ -83,7 +83,7 @@ class PairDataset:
 
     Args:
       batch_size: pictures of the global batch, twice the pairs.
-      seed, start_step, shard: see `order.batch_indices`.
+      seed, start_step, shard: see `sampler.batch_indices`.
 
     Yields:
       dict(image=uint8 [b, S, S, 3], index=int64 [b]), b = batch_size / c. Rows
@@ -91,7 +91,7 @@ class PairDataset:
     """
     if batch_size % 2:
       raise ValueError(f"a batch of {batch_size} pictures is not whole pairs")
-    for index in order.batch_indices(
+    for index in sampler.batch_indices(
       len(self), batch_size // 2, seed=seed, start_step=start_step, shard=shard
     ):
       images = np.stack(self._images(index), 1)
@@ -112,7 +112,7 @@ class PairDataset:
       size_target: int32 [b, 2]; category: int32 [b]; index: int64 [b]; mask:
       float32 [b].
     """
-    for index, mask in order.eval_indices(len(self), batch_size):
+    for index, mask in sampler.eval_indices(len(self), batch_size):
       batch = {
         "visible": self.visible[index],
         "category": self.categories[index],
@@ -131,9 +131,9 @@ class PairDataset:
       yield batch
 
   def first(self, n):
-    """The sources of the first n pairs: an `arrays.ArrayDataset`."""
+    """The sources of the first n pairs: an `in_memory.ArrayDataset`."""
     images, _ = self._images(np.arange(min(n, len(self))))
-    return arrays.ArrayDataset(images)
+    return in_memory.ArrayDataset(images)
 
   def _images(self, index):
     """(source, target) of some pairs: uint8 [b, S, S, 3] each."""
@@ -146,7 +146,7 @@ class PairDataset:
     fields = {name: getattr(self, name) for name in _FIELDS}
     fields["names"] = np.array(self.names, np.str_)
     subsets = {f"subset_{name}": part for name, part in self.subsets.items()}
-    arrays.write_npz(
+    in_memory.write_npz(
       path,
       fields | subsets | {"subsets": np.array(list(self.subsets), np.str_)},
     )
@@ -154,9 +154,9 @@ class PairDataset:
   @classmethod
   def load(cls, path):
     """Reads a file of `save`; raises `UserError` if it is none."""
-    names = arrays.read_npz(path, ("subsets",))["subsets"].tolist()
+    names = in_memory.read_npz(path, ("subsets",))["subsets"].tolist()
     keys = {name: f"subset_{name}" for name in names}
-    fields = arrays.read_npz(path, (*_FIELDS, *keys.values()))
+    fields = in_memory.read_npz(path, (*_FIELDS, *keys.values()))
     subsets = {name: fields.pop(key) for name, key in keys.items()}
     return cls(**fields, subsets=subsets)
 

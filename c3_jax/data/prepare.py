@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from absl import flags
 
-from c3_jax import cli
-from c3_jax.data import aflw, celeba, folder, lists, lsun, pf_pascal
+from c3_jax.data.datasets import aflw, celeba, folder, lists, lsun, pf_pascal
 from c3_jax.errors import UserError
+from c3_jax.runtime import cli
 
 
 def define_flags():
@@ -209,7 +209,7 @@ def program():
     print(f"{check.what:32} {check.found} {verdict}", end="")
     print(f" (expected {check.expected})" if verdict == "DIFFERS" else "")
   if flags.FLAGS.tfds:
-    from c3_jax.data import tfds_builders
+    from c3_jax.data.datasets import tfds_builders
 
     releases = aflw_releases(flags.FLAGS.root) if name == "aflw" else [""]
     for release in releases:

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from c3_jax.data import arrays, pipeline
+from c3_jax.data import in_memory, streaming
 from c3_jax.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def scan(
       the first pixel, or None.
     names: list of n str; by default the paths.
     cache: keep the decoded pictures in memory.
-    crop: rule of `arrays.crop_box`.
+    crop: rule of `in_memory.crop_box`.
     pixels_size: (width, height), or [n, 2] of them, of the pictures that
       `pixels` was measured on, where that is another scale of the files.
     reader: function index -> bytes that stands in for the files, or None.
@@ -55,7 +55,7 @@ def scan(
   images = _allocate(n, load_size) if cache else None
   good, sizes = [], []
   start = logged = time.monotonic()
-  for batch in pipeline.read(
+  for batch in streaming.read(
     paths, load_size=load_size, crop=crop, reader=reader
   ):
     if cache:
@@ -65,7 +65,7 @@ def scan(
     if time.monotonic() - logged > _LOG_SECONDS:
       logged = time.monotonic()
       logger.info("Decoded %d of %d images.", good[-1] + 1, n)
-  pipeline.check_broken(paths, good)
+  streaming.check_broken(paths, good)
   logger.info(
     "Decoded %d images in %.1f s.", len(good), time.monotonic() - start
   )
@@ -77,14 +77,14 @@ def scan(
     sizes = np.concatenate(sizes)
     if pixels_size is not None:
       sizes = np.broadcast_to(pixels_size, (n, 2))[good]
-    points = arrays.points_to_frame(
+    points = in_memory.points_to_frame(
       np.asarray(pixels)[good], sizes, image_size, load_size, crop
     )
   if cache:
-    return arrays.ArrayDataset(
+    return in_memory.ArrayDataset(
       images[: len(good)], points, names, image_size=image_size
     )
-  return pipeline.StreamingDataset(
+  return streaming.StreamingDataset(
     [paths[i] for i in good],
     load_size=load_size,
     points=points,

@@ -11,7 +11,7 @@ import threading
 
 import numpy as np
 
-from c3_jax.data import arrays, order
+from c3_jax.data import in_memory, sampler
 from c3_jax.data.decode import load, tf
 from c3_jax.errors import UserError
 
@@ -30,7 +30,7 @@ class _Pictures:
   """
 
   def __init__(self, paths, load_size, crop, read=None):
-    arrays.crop_box(crop, 1.0, 1.0)  # Refuses an unknown rule.
+    in_memory.crop_box(crop, 1.0, 1.0)  # Refuses an unknown rule.
     self.paths = paths if read else [os.fspath(path) for path in paths]
     self.read = read
     # Two threads at once may not read.
@@ -87,7 +87,7 @@ def read(paths, *, load_size, crop="square", reader=None):
   Args:
     paths: list of n file names, in any format that Pillow reads.
     load_size: side of the loaded picture in pixels.
-    crop: rule of `arrays.crop_box`.
+    crop: rule of `in_memory.crop_box`.
     reader: function index -> bytes that stands in for the files, or None.
 
   Yields:
@@ -142,7 +142,7 @@ class StreamingDataset:
     return len(self.paths)
 
   def batches(self, batch_size, *, seed, start_step=0, shard=(0, 1)):
-    """Endless training batches, in the order of `order.batch_indices`.
+    """Endless training batches, in the order of `sampler.batch_indices`.
 
     Yields:
       dict(image=uint8 [b, S, S, 3], index=int64 [b]), b = batch_size / c.
@@ -151,7 +151,7 @@ class StreamingDataset:
       UserError: if too many files turn out broken.
     """
     yield from self._stream(
-      lambda: order.batch_indices(
+      lambda: sampler.batch_indices(
         len(self), batch_size, seed=seed, start_step=start_step, shard=shard
       ),
       self._next_good,
@@ -167,7 +167,7 @@ class StreamingDataset:
     Raises:
       UserError: if a file cannot be decoded: no sample may be left out.
     """
-    indices = list(order.eval_indices(len(self), batch_size))
+    indices = list(sampler.eval_indices(len(self), batch_size))
     stream = self._stream(lambda: (index for index, _ in indices), self._refuse)
     for batch, (index, mask) in zip(stream, indices, strict=True):
       batch["mask"] = mask
@@ -176,13 +176,13 @@ class StreamingDataset:
       yield batch
 
   def first(self, n):
-    """The first n pictures, in memory: an `arrays.ArrayDataset`.
+    """The first n pictures, in memory: an `in_memory.ArrayDataset`.
 
     Where one turns out broken, the next good one takes its place.
     """
     index = np.arange(min(n, len(self)))
     (batch,) = self._stream(lambda: iter([index]), self._next_good)
-    return arrays.ArrayDataset(
+    return in_memory.ArrayDataset(
       batch["image"],
       None if self.points is None else self.points[index],
       [self.names[i] for i in index],

@@ -8,9 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from c3_jax import augment, landmarks, parallel, warp
 from c3_jax.errors import UserError
-from c3_jax.evaluation import between, protocol, regression
+from c3_jax.evaluation import conventions, regression
+from c3_jax.evaluation.pairs import between
+from c3_jax.geometry import landmarks, warp
+from c3_jax.runtime import parallel
+from c3_jax.training import augment
 
 
 def landmark_function(model, image_size):
@@ -166,7 +169,7 @@ class Evaluator:
     if between.has_pairs(fit):
       return self._validation.missed(variables)
     n = 0 if fit is None else len(fit)
-    cut = protocol.first(n)
+    cut = conventions.first(n)
     if n - cut < 5:
       return None
     found, points = self.landmarks(variables, "fit"), fit.points
@@ -175,12 +178,12 @@ class Evaluator:
     ).intercept_error()
 
   def regress(self, variables, *, perturb=False):
-    """`protocol.evaluate` of the test images, fitted on the fit images.
+    """`conventions.evaluate` of the test images, fitted on the fit images.
 
     With `perturb`, both are seen under seeded random similarity transforms.
     """
     options = self._options | ({"few_shot": ()} if perturb else {})
-    return protocol.evaluate(self._data(variables, perturb), **options)
+    return conventions.evaluate(self._data(variables, perturb), **options)
 
   def intercept_error(self, variables, *, perturb=False):
     """The number "intercept" of `regress` alone."""
@@ -200,7 +203,7 @@ class Evaluator:
     return self._pixels(*arrays)
 
   def _pixels(self, *arrays):
-    return protocol.Data.of(
+    return conventions.Data.of(
       *arrays, size=self._size, normaliser=self._normaliser
     )
 
@@ -308,7 +311,7 @@ def _regression_rows(title, part):
 
 
 def _detail_lines(report):
-  """What else `protocol.evaluate` measured, with intercept."""
+  """What else `conventions.evaluate` measured, with intercept."""
   words = report["conventions"]["intercept"]
   rows = [
     (f"divided by {name}", found["intercept"])

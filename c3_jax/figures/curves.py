@@ -9,7 +9,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from c3_jax.errors import UserError
-from c3_jax.evaluation import canvas
+from c3_jax.figures import canvas
 
 STAGES = {"pairs": "#e8eef7", "flow": "#f7f0df", "cycle": "#e6f3e6"}
 OTHER_STAGE = "#eeeeee"

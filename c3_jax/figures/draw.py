@@ -6,9 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from c3_jax import augment
-from c3_jax.evaluation import between, curves, evaluate, figures, regression
-from c3_jax.evaluation.transfer import transferred
+from c3_jax.evaluation import evaluator as evaluate
+from c3_jax.evaluation import regression
+from c3_jax.evaluation.pairs import between
+from c3_jax.evaluation.pairs.transfer import transferred
+from c3_jax.figures import curves, grids
+from c3_jax.training import augment
 
 SHOWN = 18
 SWAPPED = 6
@@ -55,7 +58,7 @@ def draw(config, workdir, model, splits, variables, evaluator, report):
     found = evaluator.landmarks(variables, "test")
     errors = image_errors(config, splits, found, report)
     curves.error_curve_figure(folder / "errors.png", errors)
-  figures.landmarks_figure(
+  grids.landmarks_figure(
     folder / "landmarks.png",
     images,
     points,
@@ -66,14 +69,14 @@ def draw(config, workdir, model, splits, variables, evaluator, report):
   grid_a = jnp.repeat(a[:m], m, 0)
   grid_p = jnp.tile(maps[:m], (m, 1, 1, 1))
   swapped = apply("decode", grid_a, grid_p)
-  figures.swap_figure(
+  grids.swap_figure(
     folder / "swaps.png",
     images[:m],
     images[:m],
     swapped.reshape(m, m, *images.shape[1:]),
   )
   a, p = a[:ROW], maps[:ROW]
-  figures.template_figure(
+  grids.template_figure(
     folder / "template.png",
     images[:ROW],
     apply("decode", a, p),
@@ -82,7 +85,7 @@ def draw(config, workdir, model, splits, variables, evaluator, report):
   )
   first, second = (slice(i, 2 * CARRIED, 2) for i in (0, 1))
   carried = apply(transferred, features[first], features[second], points[first])
-  figures.transfer_figure(
+  grids.transfer_figure(
     folder / "transfer.png",
     images[first],
     images[second],

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from c3_jax.evaluation import canvas
-from c3_jax.evaluation.canvas import landmark_colours
+from c3_jax.figures import canvas
+from c3_jax.figures.canvas import landmark_colours
 
 
 def landmarks_figure(

@@ -5,8 +5,8 @@ import os
 import numpy as np
 from PIL import Image, ImageDraw
 
-from c3_jax import photos
-from c3_jax.evaluation.canvas import landmark_colours
+from c3_jax.data import image_files
+from c3_jax.figures.canvas import landmark_colours
 
 # Small pictures are enlarged, large ones reduced, to be looked at.
 SMALLEST, LARGEST = 320, 1280
@@ -31,7 +31,7 @@ def save(source, target, landmarks, points=None):
       figures.
     points: [P, 2], likewise, or None: white circles.
   """
-  picture = Image.fromarray(photos.decode(source))
+  picture = Image.fromarray(image_files.decode(source))
   scale = _scale(max(picture.size))
   # 0 is the centre of the first pixel; ImageDraw's 0 is, too.
   place = lambda xy: (np.asarray(xy) + 0.5) * scale - 0.5  # noqa: E731

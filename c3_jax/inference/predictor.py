@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from c3_jax import landmarks, parallel, photos
+from c3_jax.data import image_files
 from c3_jax.errors import UserError
 from c3_jax.evaluation import regression
+from c3_jax.geometry import landmarks
+from c3_jax.runtime import parallel
 
 _CONVENTION = "intercept"
 
@@ -69,7 +71,7 @@ class Predictor:
     """
     devices = jax.local_device_count()
     self.k = trained.config.model.k
-    self.frame = photos.Frame.of(trained.config)
+    self.frame = image_files.Frame.of(trained.config)
     self.batch_size = -(-batch_size // devices) * devices
     self._function = parallel.pmap_eval(forward(trained.model))
     self._variables = parallel.replicate(trained.variables)

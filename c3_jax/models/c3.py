@@ -7,8 +7,8 @@ import jax.numpy as jnp
 
 from c3_jax.models import flow as flow_lib
 from c3_jax.models.decoder import Decoder
+from c3_jax.models.extractors import AppearanceExtractor, Pose, PoseExtractor
 from c3_jax.models.flow import Flow
-from c3_jax.models.heads import AppearanceExtractor, Pose, PoseExtractor
 from c3_jax.models.resnet import ResNet
 
 

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from c3_jax.models.heads import kernel_init
+from c3_jax.models.extractors import kernel_init
 from c3_jax.models.resnet import make_norm
 
 

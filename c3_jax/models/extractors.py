@@ -7,7 +7,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from c3_jax import landmarks
+from c3_jax.geometry import landmarks
 from c3_jax.models.resnet import make_norm
 
 

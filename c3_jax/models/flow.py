@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from c3_jax import landmarks
+from c3_jax.geometry import landmarks
 
 
 def correlation(fi, fj):

@@ -1,6 +1,6 @@
 """The numbers of `c3_jax.benchmark` as text."""
 
-from c3_jax import flops
+from c3_jax.profiling import flops
 
 # The paper's stage cycle: 200 epochs of CelebA without the test faces of MAFL.
 SCHEDULE_IMAGES = 200 * 161_962

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from c3_jax import parallel
+from c3_jax.runtime import parallel
 
 # Side of the square product that stands for the best a device can do.
 PRODUCT_SIDE = {"cpu": 2048, "gpu": 8192, "tpu": 8192}

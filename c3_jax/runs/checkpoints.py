@@ -18,7 +18,7 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
-from c3_jax import hosts
+from c3_jax.runtime import hosts
 from c3_jax.errors import UserError
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import pathlib
 import jax
 import numpy as np
 
-from c3_jax.terms import TERMS
+from c3_jax.training.terms import TERMS
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from c3_jax.checkpoints import Checkpoints
+from c3_jax.runs.checkpoints import Checkpoints
 from c3_jax.errors import UserError
 from c3_jax.models import c3
 

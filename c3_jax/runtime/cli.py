@@ -12,8 +12,8 @@ import sys
 import absl.logging
 from absl import app, flags
 
-from c3_jax import compilation
 from c3_jax.errors import UserError
+from c3_jax.runtime import compilation
 
 
 def main(program, define_flags, *, required=()):

@@ -10,7 +10,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from c3_jax import landmarks, warp
+from c3_jax.geometry import landmarks, warp
 
 
 @flax.struct.dataclass

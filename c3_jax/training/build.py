@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from c3_jax import optim, pretrained, steps
 from c3_jax.data import pairs
 from c3_jax.data.load import Splits as Splits
 from c3_jax.data.load import load_splits as load_splits
 from c3_jax.errors import UserError
-from c3_jax.models import c3
+from c3_jax.models import c3, porting
 from c3_jax.models.vgg import VGG
+from c3_jax.training import optim, steps
 
 ORDER = ("pairs", "flow", "cycle")
 DTYPES = ("float32", "bfloat16")
@@ -203,10 +203,10 @@ def with_ported_backbone(config, state) -> steps.TrainState:
 def _ported_backbone(config, variables):
   """Ported variables of the backbone, in the shapes of those of a C3."""
   folder = config.weights.resnet50
-  ported = pretrained.load(folder, "resnet50", key="weights.resnet50")
+  ported = porting.load(folder, "resnet50", key="weights.resnet50")
   own = {name: tree.get("backbone", {}) for name, tree in variables.items()}
   try:
-    return pretrained.fit(ported, pretrained.flat_shapes(own))
+    return porting.fit(ported, porting.flat_shapes(own))
   except ValueError as error:
     raise UserError(
       f"config.weights.resnet50={folder!r} does not fit config.model.backbone "
@@ -225,10 +225,10 @@ def frozen(config, vgg):
   if not folder:
     size = config.data.image_size
     return {"vgg": _init(vgg, options.seed, (1, size, size, 3))}
-  ported = pretrained.load(folder, options.arch, key="weights.vgg")
-  wanted = pretrained.shapes(vgg)
+  ported = porting.load(folder, options.arch, key="weights.vgg")
+  wanted = porting.shapes(vgg)
   try:
-    return {"vgg": pretrained.fit(ported, wanted, exactly=False)}
+    return {"vgg": porting.fit(ported, wanted, exactly=False)}
   except ValueError as error:
     raise UserError(
       f"config.weights.vgg={folder!r} does not fit config.perceptual "

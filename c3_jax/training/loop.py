@@ -8,12 +8,15 @@ import time
 
 import jax
 
-from c3_jax import build, hosts, metrics, parallel, resume, steps
-from c3_jax import restore as model_loader
-from c3_jax.checkpoints import Checkpoints
 from c3_jax.errors import UserError
-from c3_jax.evaluation import diagnostics, evaluate
-from c3_jax.terms import TERMS
+from c3_jax.evaluation import diagnostics
+from c3_jax.evaluation import evaluator as evaluate
+from c3_jax.runs import log
+from c3_jax.runs import trained as model_loader
+from c3_jax.runs.checkpoints import Checkpoints
+from c3_jax.runtime import hosts, parallel
+from c3_jax.training import build, resume, steps
+from c3_jax.training.terms import TERMS
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +38,7 @@ def train_and_evaluate(config, workdir, *, mode="train_and_evaluate"):
 
   Raises:
     UserError: a mistake in the config, the data or the workdir.
-    metrics.Diverged: a term became NaN.
+    log.Diverged: a term became NaN.
   """
   build.validate(config)
   workdir = pathlib.Path(workdir)
@@ -162,7 +165,7 @@ def train(
   )
   recent = list(pending)
   diagnose = diagnostics.Diagnostics(config, evaluator, data, stages)
-  with metrics.Writer(workdir, step) as writer, hosts.Interrupt() as interrupt:
+  with log.Writer(workdir, step) as writer, hosts.Interrupt() as interrupt:
     for stage in stages:
       if step >= stage.end:
         continue
@@ -206,7 +209,7 @@ def train(
             # Only checkpoints of the last stage compete for the best: before
             # it, the flow head may have learned nothing yet.
             error=error if stage is stages[-1] else None,
-            pending=metrics.as_floats(recent),
+            pending=log.as_floats(recent),
             n_train=len(data),
           )
         if writing:
@@ -232,13 +235,13 @@ def introduce(config, state, stages, data):
 
 
 def _average(step, recent, stage, checkpoints):
-  """`metrics.average`, whose error also says what to go back to."""
+  """`log.average`, whose error also says what to go back to."""
   try:
-    return metrics.average(step, recent)
-  except metrics.Diverged as error:
+    return log.average(step, recent)
+  except log.Diverged as error:
     last = checkpoints.latest
     last = "no checkpoint yet" if last is None else f"step {last}"
-    raise metrics.Diverged(
+    raise log.Diverged(
       f"{error} of stage {stage.name}; last good checkpoint: {last}."
     ) from None
 
@@ -320,11 +323,9 @@ def report(workdir, config, run, splits=None, evaluator=None):
       config, evaluator, variables, start, run.step, workdir
     )
   # Not at the top: it imports Matplotlib, and days may go by without a figure.
-  from c3_jax.evaluation import showcase
+  from c3_jax.figures import draw
 
-  showcase.draw(
-    config, workdir, run.model, splits, variables, evaluator, result
-  )
+  draw.draw(config, workdir, run.model, splits, variables, evaluator, result)
   if result is None:
     logger.info("No annotated train and test images: no regression.")
   else:

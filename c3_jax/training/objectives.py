@@ -8,7 +8,7 @@ are twice the mean over the batch.
 import jax
 import jax.numpy as jnp
 
-from c3_jax import warp
+from c3_jax.geometry import warp
 from c3_jax.models import flow
 
 

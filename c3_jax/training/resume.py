@@ -7,9 +7,10 @@ import pathlib
 
 import jax
 
-from c3_jax import build, pretrained
-from c3_jax.checkpoints import Checkpoints, Damaged
 from c3_jax.errors import UserError
+from c3_jax.models import porting
+from c3_jax.runs.checkpoints import Checkpoints, Damaged
+from c3_jax.training import build
 
 logger = logging.getLogger(__name__)
 
@@ -215,7 +216,7 @@ def note_weights(config, workdir, step):
     if folder and key == "resnet50" and key in before:
       now[key] = before[key]  # The folder may be gone.
     elif folder:
-      now[key] = pretrained.about(folder, network, key=f"weights.{key}")
+      now[key] = porting.about(folder, network, key=f"weights.{key}")
   if step and "vgg" in before and "vgg" in now:
     names = [
       f"{about['source']} (SHA-256 {about['source_sha256']})"

@@ -13,10 +13,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from c3_jax import augment, objectives, optim, parallel
 from c3_jax.models.c3 import C3
 from c3_jax.models.vgg import VGG
-from c3_jax.terms import loss_terms
+from c3_jax.runtime import parallel
+from c3_jax.training import augment, objectives, optim
+from c3_jax.training.terms import loss_terms
 
 
 @flax.struct.dataclass

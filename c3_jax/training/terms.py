@@ -9,8 +9,9 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from c3_jax import augment, objectives, parallel
 from c3_jax.models import flow
+from c3_jax.runtime import parallel
+from c3_jax.training import augment, objectives
 
 TERMS = ("pairs", "warp", "apart", "cycle", "inv", "equiv", "flow")
 

@@ -7,16 +7,11 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from c3_jax import (
-  benchmark,
-  benchmark_table,
-  build,
-  optim,
-  parallel,
-  steps,
-  timing,
-)
+from c3_jax import benchmark
 from c3_jax.errors import UserError
+from c3_jax.profiling import table, timing
+from c3_jax.runtime import parallel
+from c3_jax.training import build, optim, steps
 from configs import common, folder, synthetic
 
 
@@ -47,7 +42,7 @@ def test_everything_is_measured_and_shown():
     *(result["eval_step"], result["input"]),
   ):
     assert speed["images_per_second"] > 0
-  shown = benchmark_table.table(result)
+  shown = table.table(result)
   for word in ("flow", "predict, batch 8", "eval step", "input pipeline"):
     assert word in shown
 

@@ -7,9 +7,9 @@ import math
 import ml_collections
 import pytest
 
-from c3_jax import build
 from c3_jax.errors import UserError
-from c3_jax.terms import TERMS
+from c3_jax.training import build
+from c3_jax.training.terms import TERMS
 from configs import celeba, common, folder, lsun, pf_pascal, synthetic
 
 VARIANTS = [

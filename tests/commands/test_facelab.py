@@ -1,18 +1,19 @@
 """The benchmark of faces pairs different people and measures both networks."""
 
 import importlib.util
-import pathlib
 
 import numpy as np
 import pytest
 
-from c3_jax import build, restore
-from c3_jax.data import example
-from c3_jax.data.arrays import ArrayDataset
+from c3_jax.data import fake
+from c3_jax.data.in_memory import ArrayDataset
 from c3_jax.errors import UserError
+from c3_jax.runs import trained as restore
+from c3_jax.training import build
 from configs import synthetic
+from tests.conftest import ROOT
 
-SCRIPT = pathlib.Path(__file__).parents[1] / "benchmarks" / "facelab.py"
+SCRIPT = ROOT / "benchmarks" / "facelab.py"
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def test_an_untrained_network_is_measured_as_such(
   facelab, tmp_path, monkeypatch
 ):
   """With the initial parameters both columns are the same numbers."""
-  example.write_folder(tmp_path, train=4, test=6)
+  fake.write_folder(tmp_path, train=4, test=6)
   config = synthetic.get_config("test")
   model, _ = build.networks(config)
   state = build.initial_state(config, model)

@@ -1,6 +1,5 @@
 """The scripts in launch/, without what they would download or train."""
 
-import pathlib
 import re
 import shlex
 import subprocess
@@ -9,11 +8,11 @@ import tomllib
 
 import pytest
 
-from c3_jax import build
-from c3_jax.terms import TERMS
+from c3_jax.training import build
+from c3_jax.training.terms import TERMS
 from configs import celeba
+from tests.conftest import ROOT
 
-ROOT = pathlib.Path(__file__).parents[1]
 SCRIPTS = sorted(
   path
   for path in (ROOT / "launch").iterdir()

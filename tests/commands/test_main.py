@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-ROOT = pathlib.Path(__file__).parents[1]
+from tests.conftest import ROOT
 
 # Runs each command line of standard input in a fork of its own, as `python -m
 # c3_jax.main` does, but for the imports, which take seconds.
 DRIVER = """
 import json, os, runpy, sys
-import c3_jax.train
+import c3_jax.training.loop
 for arguments, name in json.load(sys.stdin):
   if not os.fork():
     for number, stream in ((1, "out"), (2, "err")):

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import subprocess
 import sys
 
@@ -11,11 +10,10 @@ import numpy as np
 import pytest
 
 from c3_jax import pack
-from c3_jax.data import arrays, load
+from c3_jax.data import in_memory, load
 from c3_jax.errors import UserError
 from configs import common
-
-ROOT = pathlib.Path(__file__).parents[1]
+from tests.conftest import ROOT
 
 # Runs command lines one after another, each in a fork, where what only the
 # tf.data pipeline and TensorBoard may need cannot be imported.
@@ -23,7 +21,7 @@ DRIVER = """
 import json, os, runpy, sys
 for name in ("tensorflow", "tensorflow_datasets", "tensorboard", "clu"):
   sys.modules[name] = None
-import c3_jax.train
+import c3_jax.training.loop
 for program, *arguments in json.load(sys.stdin):
   if not os.fork():
     os.dup2(1, 2)
@@ -88,7 +86,7 @@ def test_what_cannot_be_packed_is_named(dots, tmp_path):
 def test_a_packed_file_of_another_size_is_named(dots, tmp_path):
   """The key and the value that would fit."""
   path = str(tmp_path / "a.npz")
-  arrays.ArrayDataset(np.zeros((2, 24, 24, 3), np.uint8)).save(path)
+  in_memory.ArrayDataset(np.zeros((2, 24, 24, 3), np.uint8)).save(path)
   config = _config(name="packed", packed={"train": path})
   with pytest.raises(UserError, match="load_size is 40: set it to 24"):
     load.load_splits(config)

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import pathlib
 import pickle
 import subprocess
 import sys
@@ -13,11 +12,11 @@ import pytest
 import safetensors.torch
 import torch
 
-from c3_jax import port_weights, pretrained
+from c3_jax import port_weights
 from c3_jax.errors import UserError
-from tests.golden import weights
-
-ROOT = pathlib.Path(__file__).parents[1]
+from c3_jax.models import porting
+from tests.conftest import ROOT
+from tests.reference.golden import weights
 
 
 class RunsCode:
@@ -34,10 +33,8 @@ class RunsCode:
 def vgg16():
   """(state dict of tensors with a classifier, the variables it must become)."""
   state = weights.state("vgg16")
-  module, table = pretrained.NETWORKS["vgg16"]
-  variables = pretrained.port(
-    state, module, table, origin="test", title="vgg16"
-  )
+  module, table = porting.NETWORKS["vgg16"]
+  variables = porting.port(state, module, table, origin="test", title="vgg16")
   state = {name: torch.tensor(value) for name, value in state.items()}
   return state | {"classifier.6.bias": torch.zeros(1000)}, variables
 

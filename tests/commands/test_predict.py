@@ -14,11 +14,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from c3_jax import landmarks, photos, predict, predictor, restore
-from c3_jax.data import pipeline
+from c3_jax import predict
+from c3_jax.data import image_files, streaming
 from c3_jax.errors import UserError
-from c3_jax.evaluation import evaluate, regression
-from c3_jax.evaluation.canvas import landmark_colours
+from c3_jax.evaluation import evaluator as evaluate
+from c3_jax.evaluation import regression
+from c3_jax.figures.canvas import landmark_colours
+from c3_jax.geometry import landmarks
+from c3_jax.inference import predictor
+from c3_jax.runs import trained as restore
 from tests.conftest import ROOT
 
 # What `python -m c3_jax.predict` does, several times, without TensorFlow.
@@ -26,7 +30,8 @@ PROGRAM = """
 import json, sys
 sys.modules["tensorflow"] = None
 from absl import flags
-from c3_jax import cli, predict
+from c3_jax import predict
+from c3_jax.runtime import cli
 predict.define_flags()
 for arguments in json.load(sys.stdin):
   flags.FLAGS.unparse_flags()
@@ -171,12 +176,12 @@ def test_one_by_one_in_batches_and_by_the_pipeline(work, tmp_path):
   data = trained.config.data
   names = [name for name in SIZES if name.endswith(("jpg", "png"))]
   paths = [str(pics / name) for name in names]
-  (batch,) = pipeline.read(paths, load_size=data.load_size)
+  (batch,) = streaming.read(paths, load_size=data.load_size)
   batch["image"] = np.concatenate([batch["image"]] * 4)
   points = evaluate.landmark_function(trained.model, data.image_size)(
     trained.variables, {"image": batch["image"]}
   )
-  frame = photos.Frame.of(trained.config)
+  frame = image_files.Frame.of(trained.config)
   spread = []
   for name, xy in zip(names, points[: len(names)], strict=True):
     pixels = frame.to_file(xy, SIZES[name])
@@ -233,7 +238,7 @@ def test_overlays_are_one_picture_a_file_and_nothing_else(work, tmp_path):
   assert sorted(found) == sorted(f"{name}.png" for name in SIZES)
   _, rows = read_csv(out)
   for name, size in SIZES.items():
-    picture = photos.decode(folder / f"{name}.png")
+    picture = image_files.decode(folder / f"{name}.png")
     assert 320 <= max(picture.shape) <= 1280
     scale = picture.shape[1] / size[0]
     # The last dot is drawn over all others.

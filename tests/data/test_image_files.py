@@ -5,8 +5,7 @@ import pytest
 import simplejpeg
 from PIL import Image
 
-from c3_jax import photos
-from c3_jax.data import arrays, pipeline
+from c3_jax.data import image_files, in_memory, streaming
 
 SIZES = [(160, 160), (89, 109), (640, 481), (33, 57), (300, 90), (20, 24)]
 
@@ -46,16 +45,16 @@ def files(tmp_path_factory):
   return paths
 
 
-@pytest.mark.parametrize("crop", arrays.CROPS)
+@pytest.mark.parametrize("crop", in_memory.CROPS)
 def test_pixels_are_those_of_the_pipeline(files, crop):
   """The frame is the centre of what the pipeline loads, byte for byte."""
-  frame = photos.Frame(32, 40, crop)
-  (batch,) = pipeline.read(files, load_size=40, crop=crop)
+  frame = image_files.Frame(32, 40, crop)
+  (batch,) = streaming.read(files, load_size=40, crop=crop)
   assert batch["index"].tolist() == list(range(len(files)))
   for path, loaded, file_size in zip(
     files, batch["image"], batch["file_size"], strict=True
   ):
-    image, size = photos.read(path, frame)
+    image, size = image_files.read(path, frame)
     assert size == tuple(file_size.tolist())
     np.testing.assert_array_equal(image, loaded[4:36, 4:36], err_msg=path)
 
@@ -73,20 +72,20 @@ def test_jpegs_are_decoded_as_by_pillow(
       path, quality=83, progressive=progressive, subsampling=subsampling
     )
     oracle = np.asarray(Image.open(path).convert("RGB"))
-    np.testing.assert_array_equal(photos.decode(path), oracle)
+    np.testing.assert_array_equal(image_files.decode(path), oracle)
     if mode != "CMYK":  # Or Pillow might have decoded it.
       found = simplejpeg.decode_jpeg(path.read_bytes())
       np.testing.assert_array_equal(found, oracle)
 
 
-@pytest.mark.parametrize("crop", arrays.CROPS)
+@pytest.mark.parametrize("crop", in_memory.CROPS)
 def test_points_go_to_the_file_and_back(crop):
   """The data's rule agrees with the frame's."""
-  frame = photos.Frame(32, 40, crop)
+  frame = image_files.Frame(32, 40, crop)
   for size in ((178, 218), (300, 201)):
     points = np.random.default_rng(0).uniform(-1, 1, (7, 2))
     found = frame.to_file(points, size)
-    back = arrays.points_to_frame(found, size, 32, 40, crop)
+    back = in_memory.points_to_frame(found, size, 32, 40, crop)
     np.testing.assert_allclose(back, points, atol=1e-9)
 
 
@@ -94,7 +93,7 @@ def test_what_juts_out_of_a_file_is_black(tmp_path):
   """DVE's square of a wide picture has rows below it: they stay empty."""
   path = tmp_path / "wide.png"
   Image.new("RGB", (120, 60), (200, 100, 50)).save(path)
-  image, _ = photos.read(path, photos.Frame(30, 30, "dve"))
+  image, _ = image_files.read(path, image_files.Frame(30, 30, "dve"))
   # Its square begins 30 / 218 of 60 rows down, and is 120 rows high.
   inside = round((60 - 60 * 30 / 218) / 120 * 30)
   assert (image[: inside - 1] == (200, 100, 50)).all()
@@ -114,19 +113,21 @@ def test_unreadable_files_say_why(tmp_path, files):
     "head.png": whole[1].read_bytes()[:20],
   }.items():
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(photos.Unreadable, match=f"{name} cannot be read: ."):
-      photos.decode(tmp_path / name)
-  with pytest.raises(photos.Unreadable, match="none.jpg cannot be read"):
-    photos.decode(tmp_path / "none.jpg")
+    with pytest.raises(
+      image_files.Unreadable, match=f"{name} cannot be read: ."
+    ):
+      image_files.decode(tmp_path / name)
+  with pytest.raises(image_files.Unreadable, match="none.jpg cannot be read"):
+    image_files.decode(tmp_path / "none.jpg")
 
 
 def test_pillow_judges_jpegs_with_faults(tmp_path):
   """Bytes too many before the end mark: read, as Pillow reads them."""
   path = tmp_path / "whole.jpg"
   picture(60, 60).save(path)
-  whole = photos.decode(path)
+  whole = image_files.decode(path)
   data = path.read_bytes()
   path.write_bytes(data[:-2] + bytes(9) + data[-2:])
   with pytest.raises(ValueError, match="extraneous"):
     simplejpeg.decode_jpeg(path.read_bytes())
-  np.testing.assert_array_equal(photos.decode(path), whole)
+  np.testing.assert_array_equal(image_files.decode(path), whole)

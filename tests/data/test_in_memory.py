@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from c3_jax.data import arrays, order
+from c3_jax.data import in_memory, sampler
 from c3_jax.errors import UserError
 
 
@@ -16,7 +16,7 @@ def _dataset(n, *, size=4, points=None, **kwargs):
   images = np.random.default_rng(0).integers(
     0, 256, (n, size, size, 3), dtype=np.uint8
   )
-  return arrays.ArrayDataset(images, points, **kwargs)
+  return in_memory.ArrayDataset(images, points, **kwargs)
 
 
 def _take(iterator, n):
@@ -26,7 +26,7 @@ def _take(iterator, n):
 @pytest.mark.parametrize("n, batch_size", [(10, 4), (7, 7), (3, 8), (1, 5)])
 def test_epochs_are_permutations_laid_end_to_end(n, batch_size):
   """Every n indices in a row hold each example once, at any batch size."""
-  batches = _take(order.batch_indices(n, batch_size, seed=3), 12 * n)
+  batches = _take(sampler.batch_indices(n, batch_size, seed=3), 12 * n)
   assert all(batch.shape == (batch_size,) for batch in batches)
   epochs = np.concatenate(batches)[: 12 * n].reshape(12, n)
   np.testing.assert_array_equal(
@@ -38,7 +38,7 @@ def test_order_depends_on_epoch_and_seed():
   """Two epochs differ, two seeds differ, and the same seed repeats itself."""
 
   def epochs(seed):
-    return np.stack(_take(order.batch_indices(50, 50, seed=seed), 3))
+    return np.stack(_take(sampler.batch_indices(50, 50, seed=seed), 3))
 
   first = epochs(0)
   np.testing.assert_array_equal(first, epochs(0))
@@ -61,9 +61,9 @@ def test_restart_equals_straight_run(n, batch_size):
 
 def test_shards_join_to_the_global_batch():
   """The rows of all shards, in their order, are the global batch."""
-  whole = _take(order.batch_indices(11, 6, seed=1, start_step=2), 9)
+  whole = _take(sampler.batch_indices(11, 6, seed=1, start_step=2), 9)
   shards = [
-    _take(order.batch_indices(11, 6, seed=1, start_step=2, shard=(i, 3)), 9)
+    _take(sampler.batch_indices(11, 6, seed=1, start_step=2, shard=(i, 3)), 9)
     for i in range(3)
   ]
   for parts in zip(whole, *shards, strict=True):
@@ -76,7 +76,7 @@ def test_shards_join_to_the_global_batch():
 def test_impossible_batches_are_refused(n, batch_size, shard):
   """No examples, no rows, or a shard that does not divide the batch fail."""
   with pytest.raises(ValueError):
-    order.batch_indices(n, batch_size, seed=0, shard=shard)
+    sampler.batch_indices(n, batch_size, seed=0, shard=shard)
 
 
 @pytest.mark.parametrize("n, batch_size", [(10, 4), (8, 4), (2, 5), (0, 3)])
@@ -111,7 +111,7 @@ def test_save_and_load_give_back_everything(tmp_path, annotated):
   data = _dataset(2, points=points, names=["a/ü.jpg", "b"], image_size=3)
   data.save(tmp_path / "faces.bin")
   assert os.listdir(tmp_path) == ["faces.bin"]
-  back = arrays.ArrayDataset.load(tmp_path / "faces.bin")
+  back = in_memory.ArrayDataset.load(tmp_path / "faces.bin")
   np.testing.assert_array_equal(back.images, data.images)
   assert back.images.dtype == np.uint8
   assert back.names == ["a/ü.jpg", "b"]
@@ -125,11 +125,11 @@ def test_save_and_load_give_back_everything(tmp_path, annotated):
 def test_load_moves_points_to_another_frame(tmp_path):
   """Points packed for one image_size stay on the same pixel for another."""
   pixels, size = np.array([[[3.0, 20.0]]]), (40, 30)
-  points = arrays.points_to_frame(pixels, size, 24, 32)
+  points = in_memory.points_to_frame(pixels, size, 24, 32)
   _dataset(1, size=32, points=points, image_size=24).save(tmp_path / "a.npz")
-  back = arrays.ArrayDataset.load(tmp_path / "a.npz", image_size=16)
+  back = in_memory.ArrayDataset.load(tmp_path / "a.npz", image_size=16)
   np.testing.assert_allclose(
-    back.points, arrays.points_to_frame(pixels, size, 16, 32), rtol=1e-6
+    back.points, in_memory.points_to_frame(pixels, size, 16, 32), rtol=1e-6
   )
 
 
@@ -147,7 +147,7 @@ def test_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
   with pytest.raises(OSError, match="disk full"):
     _dataset(3).save(path)
   assert os.listdir(tmp_path) == ["a.npz"]
-  assert len(arrays.ArrayDataset.load(path)) == 2
+  assert len(in_memory.ArrayDataset.load(path)) == 2
 
 
 def test_load_refuses_other_files(tmp_path):
@@ -169,7 +169,7 @@ def test_load_refuses_other_files(tmp_path):
   assert len(names) == 8
   for name in names:
     with pytest.raises(UserError, match=name) as error:
-      arrays.ArrayDataset.load(tmp_path / name)
+      in_memory.ArrayDataset.load(tmp_path / name)
     assert "\n" not in str(error.value)
 
 
@@ -193,7 +193,7 @@ def test_save_needs_a_folder(tmp_path):
 def test_wrong_arrays_are_refused(images, points, names):
   """Arrays of another dtype, shape or length do not make a dataset."""
   with pytest.raises(ValueError):
-    arrays.ArrayDataset(images, points, names)
+    in_memory.ArrayDataset(images, points, names)
 
 
 @pytest.mark.parametrize("size", [(160, 160), (178, 218), (301, 100), (7, 9)])
@@ -204,7 +204,7 @@ def test_frame_edges_and_centre(size):
   centre = (np.array(size) - min(size)) // 2 + half - 0.5
   pixels = centre + np.array([[0, 0], [half, 0], [0, -half], [-half, half]])
   np.testing.assert_allclose(
-    arrays.points_to_frame(pixels, size, 64, 80),
+    in_memory.points_to_frame(pixels, size, 64, 80),
     [[0, 0], [1.25, 0], [0, -1.25], [-1.25, 1.25]],
     atol=1e-12,
   )
@@ -215,18 +215,18 @@ def test_points_to_file_is_the_inverse():
   rng = np.random.default_rng(0)
   pixels = rng.uniform(-5, 200, (6, 4, 2))
   sizes = rng.integers(1, 300, (6, 2))
-  points = arrays.points_to_frame(pixels, sizes, 128, 160)
+  points = in_memory.points_to_frame(pixels, sizes, 128, 160)
   for i in range(6):
-    one = arrays.points_to_frame(pixels[i], tuple(sizes[i]), 128, 160)
+    one = in_memory.points_to_frame(pixels[i], tuple(sizes[i]), 128, 160)
     np.testing.assert_allclose(one, points[i])
-  back = arrays.points_to_file(points, sizes, 128, 160)
+  back = in_memory.points_to_file(points, sizes, 128, 160)
   np.testing.assert_allclose(back, pixels, atol=1e-9)
 
 
 def test_arrays_and_folder_need_no_tensorflow():
   """Importing them, as machines with only JAX do, leaves TensorFlow out."""
   code = (
-    "import sys; import c3_jax.data.arrays, c3_jax.data.folder;"
+    "import sys; import c3_jax.data.in_memory, c3_jax.data.datasets.folder;"
     "assert 'tensorflow' not in sys.modules"
   )
   subprocess.run([sys.executable, "-c", code], check=True)

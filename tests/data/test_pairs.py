@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from c3_jax.data import packed, pairs
+from c3_jax.data import pairs
+from c3_jax.data.datasets import packed
 from c3_jax.errors import UserError
 
 

@@ -7,10 +7,9 @@ import sys
 
 import pytest
 
-from c3_jax.data import example, prepare
+from c3_jax.data import fake, prepare
 from c3_jax.errors import UserError
-
-ROOT = pathlib.Path(__file__).parents[1]
+from tests.conftest import ROOT
 
 
 def _checks(name, root):
@@ -41,7 +40,7 @@ def test_small_copies_differ_in_what_they_lack(dots, tmp_path):
   for name, write, expected in (
     (
       "celeba",
-      example.write_celeba,
+      fake.write_celeba,
       {
         "pictures in img_align_celeba": (7, 202599),
         "partition 0": (5, 162770),
@@ -53,7 +52,7 @@ def test_small_copies_differ_in_what_they_lack(dots, tmp_path):
     ),
     (
       "aflw",
-      example.write_aflw,
+      fake.write_aflw,
       {
         "lmdis train": (4, 10122),
         "lmdis test": (3, 2991),
@@ -63,7 +62,7 @@ def test_small_copies_differ_in_what_they_lack(dots, tmp_path):
     ),
     (
       "lsun",
-      example.write_lsun,
+      fake.write_lsun,
       {
         "pictures of car": (4, 5520756),
         "pictures of bedroom": (4, 3033042),
@@ -93,7 +92,7 @@ def test_the_script_counts_builds_and_says_what_differs(dots, tmp_path):
   """As the user calls it: the table, the files for TFDS, exit status 1."""
   root = tmp_path / "root"
   root.mkdir()
-  example.write_celeba(root, train=4, test=3)
+  fake.write_celeba(root, train=4, test=3)
   done = subprocess.run(
     [
       *("bash", str(ROOT / "launch" / "prepare_data.sh"), "mafl"),

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from c3_jax.data import arrays, pipeline
+from c3_jax.data import in_memory, streaming
 from c3_jax.data.scan import scan
 from c3_jax.errors import UserError
-from tests.resizing import resized
+from tests.reference.resizing import resized
 
 _SIZES = [(40, 40), (61, 40), (40, 75), (200, 131), (33, 20), (25, 90)]
 
@@ -45,7 +45,7 @@ def warnings_logged(monkeypatch):
   """The lines that go to the warning log."""
   lines = []
   monkeypatch.setattr(
-    pipeline.logger, "warning", lambda line, *args: lines.append(line % args)
+    streaming.logger, "warning", lambda line, *args: lines.append(line % args)
   )
   return lines
 
@@ -78,7 +78,7 @@ def test_dot_lands_where_points_to_frame_says(tmp_path, cache, load_size):
     np.testing.assert_allclose(found, expected, atol=0.15)
 
 
-@pytest.mark.parametrize("crop", arrays.CROPS)
+@pytest.mark.parametrize("crop", in_memory.CROPS)
 @pytest.mark.parametrize("load_size", [12, 30, 64])
 def test_pixels_are_those_of_slow_sums(tmp_path, load_size, crop):
   """Any shape of file, enlarged or reduced: the box, resized."""
@@ -99,7 +99,7 @@ def test_pixels_are_those_of_slow_sums(tmp_path, load_size, crop):
     # PIL's crop is black where it juts out of the file.
     seen = np.asarray(Image.fromarray(noise).crop(box))
     expected.append(resized(seen, load_size))
-  (batch,) = pipeline.read(paths, load_size=load_size, crop=crop)
+  (batch,) = streaming.read(paths, load_size=load_size, crop=crop)
   assert batch["file_size"].tolist() == [list(size) for size in _SIZES]
   for image, wanted in zip(batch["image"], expected, strict=True):
     assert np.abs(image - wanted).max() <= 1.5
@@ -110,11 +110,11 @@ def test_extreme_aspect_ratio_costs_no_memory(tmp_path):
   strip = np.zeros((1, 60_001, 3), np.uint8)
   strip[0, 30_000] = [10, 20, 30]
   Image.fromarray(strip).save(tmp_path / "a.png")
-  (batch,) = pipeline.read([tmp_path / "a.png"], load_size=200)
+  (batch,) = streaming.read([tmp_path / "a.png"], load_size=200)
   assert batch["image"].shape == (1, 200, 200, 3)
   np.testing.assert_array_equal(batch["image"][0, 100, 100], [10, 20, 30])
   # DVE's square of it would take 10 GB: broken, like any other.
-  assert not list(pipeline.read([tmp_path / "a.png"], load_size=9, crop="dve"))
+  assert not list(streaming.read([tmp_path / "a.png"], load_size=9, crop="dve"))
 
 
 def test_every_colour_type_becomes_rgb(tmp_path):
@@ -138,7 +138,7 @@ def test_every_colour_type_becomes_rgb(tmp_path):
   paths = [tmp_path / name for name in pictures]
   for path, picture in zip(paths, pictures.values(), strict=True):
     picture.save(path)
-  (batch,) = pipeline.read(paths, load_size=40)
+  (batch,) = streaming.read(paths, load_size=40)
   assert batch["index"].tolist() == list(range(len(pictures)))
   for image, path in zip(batch["image"], paths, strict=True):
     # Pillow clips 16 bits to 8 where it should scale them.
@@ -156,7 +156,7 @@ def test_orientation_tag_is_ignored(tmp_path):
   picture.save(tmp_path / "plain.jpg")
   picture.save(tmp_path / "turned.jpg", exif=exif)
   paths = [tmp_path / "plain.jpg", tmp_path / "turned.jpg"]
-  (batch,) = pipeline.read(paths, load_size=40)
+  (batch,) = streaming.read(paths, load_size=40)
   np.testing.assert_array_equal(batch["image"][0], batch["image"][1])
 
 
@@ -166,8 +166,8 @@ def test_stream_equals_cache_byte_for_byte(tmp_path):
   options = dict(image_size=20, load_size=28, pixels=np.ones((9, 2, 2)))
   cached = scan(paths, cache=True, **options)
   stream = scan(paths, cache=False, **options)
-  assert isinstance(cached, arrays.ArrayDataset)
-  assert isinstance(stream, pipeline.StreamingDataset)
+  assert isinstance(cached, in_memory.ArrayDataset)
+  assert isinstance(stream, streaming.StreamingDataset)
   assert len(cached) == len(stream) == 9
   assert cached.names == stream.names
   assert cached.load_size == stream.load_size == 28
@@ -194,7 +194,7 @@ def test_stream_equals_cache_byte_for_byte(tmp_path):
 
 def test_stream_restarts_like_a_straight_run(tmp_path):
   """100 batches straight are 40 batches and a restart at 40 for 60 more."""
-  data = pipeline.StreamingDataset(_write(tmp_path, 5), load_size=16)
+  data = streaming.StreamingDataset(_write(tmp_path, 5), load_size=16)
   straight = list(itertools.islice(data.batches(3, seed=1), 100))
   halves = [
     *itertools.islice(data.batches(3, seed=1), 40),
@@ -229,10 +229,10 @@ def test_one_broken_of_twenty_is_skipped(tmp_path, warnings_logged, how, cache):
   sizes = np.array([_SIZES[i % len(_SIZES)] for i in range(20) if i != 4])
   kept = np.delete(pixels, 4, axis=0)
   np.testing.assert_allclose(
-    arrays.points_to_file(data.points, sizes, 16, 16), kept, atol=1e-4
+    in_memory.points_to_file(data.points, sizes, 16, 16), kept, atol=1e-4
   )
   (batch,) = data.eval_batches(19)
-  (alone,) = pipeline.read(paths[:4] + paths[5:], load_size=16)
+  (alone,) = streaming.read(paths[:4] + paths[5:], load_size=16)
   np.testing.assert_array_equal(batch["image"], alone["image"])
 
 
@@ -291,7 +291,7 @@ def test_cache_larger_than_memory_is_refused(tmp_path):
 def test_user_environment_is_kept_and_import_is_quiet():
   """A log level set by the user stays, and TensorFlow loads without a note."""
   code = (
-    "import os, c3_jax.data.pipeline as p;"
+    "import os, c3_jax.data.streaming as p;"
     "print(os.environ['TF_CPP_MIN_LOG_LEVEL'], p.tf.config.get_visible_devices"
     "('GPU'))"
   )
@@ -311,7 +311,7 @@ def test_missing_tensorflow_is_one_line():
   code = (
     "import sys; sys.modules['tensorflow'] = None\n"
     "from c3_jax.errors import UserError\n"
-    "try: import c3_jax.data.pipeline\n"
+    "try: import c3_jax.data.streaming\n"
     "except UserError as e: print(e)"
   )
   done = subprocess.run(
@@ -327,11 +327,11 @@ def test_a_file_that_breaks_is_replaced_in_training(
 ):
   """The next good one stands in, in every batch, shard and restart; once."""
   paths = _write(tmp_path, 8)
-  whole = pipeline.StreamingDataset(paths, load_size=16)
+  whole = streaming.StreamingDataset(paths, load_size=16)
   (good,) = whole.eval_batches(8)
   for i in (2, 3):
     _spoil(paths[i], how)
-  data = pipeline.StreamingDataset(paths, load_size=16)
+  data = streaming.StreamingDataset(paths, load_size=16)
   expected = good["image"][[0, 1, 4, 4, 4, 5, 6, 7]]
   straight = list(itertools.islice(data.batches(6, seed=4), 9))
   shards = [data.batches(6, seed=4, start_step=5, shard=(i, 2)) for i in (0, 1)]
@@ -347,10 +347,10 @@ def test_a_file_that_breaks_is_replaced_in_training(
 def test_the_first_pictures_stand_in_for_broken_ones(tmp_path, warnings_logged):
   """`first` gives what training sees, as an array; fewer if there are fewer."""
   paths = _write(tmp_path, 6)
-  whole = pipeline.StreamingDataset(paths, load_size=16)
+  whole = streaming.StreamingDataset(paths, load_size=16)
   (good,) = whole.eval_batches(6)
   _spoil(paths[1], "zero")
-  data = pipeline.StreamingDataset(paths, load_size=16)
+  data = streaming.StreamingDataset(paths, load_size=16)
   first = data.first(4)
   np.testing.assert_array_equal(first.images, good["image"][[0, 2, 2, 3]])
   assert first.names == data.names[:4]
@@ -363,8 +363,8 @@ def test_names_that_are_no_utf8(tmp_path):
   (path,) = _write(tmp_path, 1)
   odd = os.path.join(tmp_path, "b\udcff.jpg")
   os.rename(path, odd)
-  (batch,) = pipeline.read([odd], load_size=16)
-  data = pipeline.StreamingDataset([odd], load_size=16)
+  (batch,) = streaming.read([odd], load_size=16)
+  data = streaming.StreamingDataset([odd], load_size=16)
   np.testing.assert_array_equal(data.first(1).images, batch["image"])
   assert data.names == [odd]
 
@@ -374,7 +374,7 @@ def test_too_many_files_that_break_stop_the_run(tmp_path, warnings_logged):
   paths = _write(tmp_path, 12)
   for path in paths[3:7]:
     _spoil(path, "zero")
-  data = pipeline.StreamingDataset(paths, load_size=8)
+  data = streaming.StreamingDataset(paths, load_size=8)
   with pytest.raises(UserError, match="one of 4 broken of 12"):
     for _ in itertools.islice(data.batches(4, seed=0), 3):
       pass
@@ -383,7 +383,7 @@ def test_too_many_files_that_break_stop_the_run(tmp_path, warnings_logged):
 def test_evaluation_refuses_a_file_that_broke(tmp_path):
   """No sample is left out or replaced there."""
   paths = _write(tmp_path, 5)
-  data = pipeline.StreamingDataset(paths, load_size=8)
+  data = streaming.StreamingDataset(paths, load_size=8)
   _spoil(paths[4], "zero")
   with pytest.raises(UserError, match=f"{paths[4]} cannot be decoded"):
     list(data.eval_batches(3))
@@ -418,5 +418,5 @@ def test_jpegs_cut_off_in_their_header_leave_stderr_alone(tmp_path, capfd):
     paths.append(tmp_path / f"{n}.jpg")
     paths[-1].write_bytes(data[:n])
   assert len(paths) > 20
-  assert not list(pipeline.read(paths, load_size=8))
+  assert not list(streaming.read(paths, load_size=8))
   assert capfd.readouterr() == ("", "")

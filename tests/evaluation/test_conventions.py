@@ -8,7 +8,7 @@ import pytest
 import sklearn.linear_model
 
 from c3_jax.errors import UserError
-from c3_jax.evaluation import protocol, regression
+from c3_jax.evaluation import conventions, regression
 
 SIZE, N, CUT = 64, 90, 60
 LINEAR, RIDGE = (
@@ -29,7 +29,7 @@ def make(seed, n=N, k=4, p=5, noise=0.05):
 
 def data(landmarks, points, normaliser=(0, 1)):
   """`Data` of which the first CUT images are for training."""
-  return protocol.Data.of(
+  return conventions.Data.of(
     landmarks[:CUT],
     points[:CUT],
     landmarks[CUT:],
@@ -68,7 +68,7 @@ def test_every_convention_agrees_with_scikit_learn():
   The penalty is given for lengths in image sides: there the reference fits.
   """
   found, points = make(0)
-  result = protocol.evaluate(data(found, points), ridge=0.02)
+  result = conventions.evaluate(data(found, points), ridge=0.02)
   # Lengths in sides, from the corner.
   x, y = (found + 1) / 2, (points + 1) / 2
   everything, part = slice(0, CUT), slice(0, 54)
@@ -101,7 +101,7 @@ def test_every_convention_agrees_with_scikit_learn():
 
 def test_without_a_penalty_no_ridge_is_reported():
   """Six conventions are left, and the two that published tables use."""
-  result = protocol.evaluate(data(*make(1)))
+  result = conventions.evaluate(data(*make(1)))
   assert len(result["error"]) == 6
   assert {"intercept", "no_intercept"} < result["error"].keys()
 
@@ -109,14 +109,14 @@ def test_without_a_penalty_no_ridge_is_reported():
 def test_perfect_landmarks_have_no_error():
   """When the landmarks are the points, every number is that of perfection."""
   _, points = make(2)
-  result = protocol.evaluate(data(points, points), few_shot=(50,))
+  result = conventions.evaluate(data(points, points), few_shot=(50,))
   for name, error in result["error"].items():
     assert error < 1e-9
     assert result["failure_rate_10"][name] == 0
     assert result["auc_10"][name] == pytest.approx(100)
   for found in result["normalised_by"].values():
     assert max(found.values()) < 1e-9
-  for name in protocol.MAIN:
+  for name in conventions.MAIN:
     assert result["backward"][name]["error"] < 1e-9
     assert result["few_shot"]["50"][name]["mean"] < 1e-9
   assert result["mean_shape"] > 1
@@ -127,7 +127,7 @@ def test_constant_landmarks_give_the_mean_shape(constant):
   """Landmarks that never move predict exactly the mean training shape."""
   _, points = make(3)
   fixed = np.full((N, 4, 2), constant, np.float32)
-  result = protocol.evaluate(data(fixed, points), ridge=0.1)
+  result = conventions.evaluate(data(fixed, points), ridge=0.1)
   shape = np.tile(points[:CUT].mean(0), (N - CUT, 1, 1))
   want = slow_error(shape, points[CUT:], eyes(points[CUT:]))
   assert result["mean_shape"] == pytest.approx(want, rel=1e-9)
@@ -140,7 +140,7 @@ def test_constant_landmarks_give_the_mean_shape(constant):
 def test_lengths_that_errors_are_divided_by():
   """Each normaliser, by loops, under its own name; the chosen one is error."""
   found, points = make(4)
-  result = protocol.evaluate(data(found, points, normaliser=(2, 4)))
+  result = conventions.evaluate(data(found, points, normaliser=(2, 4)))
   x, y = (found + 1) / 2 * SIZE, (points + 1) / 2 * SIZE
   got = by_scikit_learn(LINEAR(), x, y, slice(0, CUT), x[CUT:])
   corners = [((p[2] - p[4]) ** 2).sum() ** 0.5 for p in y[CUT:]]
@@ -156,7 +156,7 @@ def test_lengths_that_errors_are_divided_by():
     assert result["normalised_by"][name]["intercept"] == pytest.approx(value)
   chosen = result["normalised_by"]["distance of points 2 and 4"]
   assert result["normaliser"] == "distance of points 2 and 4"
-  for name in protocol.MAIN:
+  for name in conventions.MAIN:
     assert chosen[name] == pytest.approx(result["error"][name])
 
 
@@ -164,19 +164,19 @@ def test_a_length_that_no_image_has_is_left_open():
   """Points on one horizontal line have no box; the rest is measured."""
   found, points = make(5)
   points[..., 1] = 0.25
-  result = protocol.evaluate(data(found, points))
+  result = conventions.evaluate(data(found, points))
   assert result["normalised_by"]["root of box area"] == {
     "no_intercept": None,
     "intercept": None,
   }
   with pytest.raises(UserError, match="eval.normaliser, box, is 0 in all"):
-    protocol.evaluate(data(found, points, normaliser="box"))
+    conventions.evaluate(data(found, points, normaliser="box"))
 
 
 def test_backward_error_is_the_regression_the_other_way_round():
   """Landmarks estimated from points, divided by the length of the points."""
   found, points = make(6)
-  result = protocol.evaluate(data(found, points))["backward"]
+  result = conventions.evaluate(data(found, points))["backward"]
   x, y = (found + 1) / 2 * SIZE, (points + 1) / 2 * SIZE
   for name, intercept in (("intercept", True), ("no_intercept", False)):
     model = LINEAR(fit_intercept=intercept)
@@ -191,7 +191,7 @@ def test_few_shots_are_means_over_seeded_choices():
   """Mean and deviation over choices without replacement, by scikit-learn."""
   found, points = make(7)
   options = {"few_shot": (5, 20, CUT, 500), "repeats": 4, "seed": 3}
-  result = protocol.evaluate(data(found, points), **options)
+  result = conventions.evaluate(data(found, points), **options)
   # Fitting to all of them is no choice.
   assert result["few_shot"].keys() == {"5", "20"}
   assert result["few_shot_repeats"] == 4
@@ -214,7 +214,7 @@ def test_result_counts_images_and_is_plain_json():
   """It goes through JSON unchanged and counts the images without a length."""
   found, points = make(8)
   points[CUT + 3, 1] = points[CUT + 3, 0]
-  result = protocol.evaluate(data(found, points), ridge=0.1, few_shot=(2,))
+  result = conventions.evaluate(data(found, points), ridge=0.1, few_shot=(2,))
   assert json.loads(json.dumps(result, allow_nan=False)) == result
   counts = (result["n_train"], result["n_test"], result["n_skipped"])
   assert counts == (CUT, N - CUT, 1)
@@ -230,4 +230,4 @@ def test_empty_splits_are_named():
   ):
     arrays = {name: getattr(full, name)[:0] for name in empty}
     with pytest.raises(UserError, match=match):
-      protocol.evaluate(dataclasses.replace(full, **arrays))
+      conventions.evaluate(dataclasses.replace(full, **arrays))

@@ -8,8 +8,8 @@ import json
 
 import pytest
 
-from c3_jax import train
 from c3_jax.errors import UserError
+from c3_jax.training import loop
 from configs import synthetic
 
 
@@ -34,15 +34,15 @@ def given(**keys):
 @pytest.mark.parametrize(("step", "chosen"), [(-1, 7), (9, 9)])
 def test_the_best_or_the_named_checkpoint(workdir, step, chosen):
   """-1 is the best; a step that is not there is named with those that are."""
-  assert train.trained(given(eval__step=step), workdir)[1].step == chosen
+  assert loop.trained(given(eval__step=step), workdir)[1].step == chosen
   with pytest.raises(UserError, match="no checkpoint of step 5: use one of"):
-    train.trained(given(eval__step=5), workdir)
+    loop.trained(given(eval__step=5), workdir)
 
 
 def test_data_and_evaluation_are_those_given(workdir):
   """All else comes from the run, and config.json stays as it is."""
   before = (workdir / "config.json").read_bytes()
-  config, _ = train.trained(
+  config, _ = loop.trained(
     given(
       data__name="folder",
       data__root="somewhere",
@@ -72,7 +72,7 @@ def test_data_and_evaluation_are_those_given(workdir):
 )
 def test_another_dataset_has_a_name_of_its_own(workdir, keys, name):
   """So neither numbers nor figures of the first one are written over."""
-  assert train.trained(given(**keys), workdir)[0].eval.name == name
+  assert loop.trained(given(**keys), workdir)[0].eval.name == name
 
 
 @pytest.mark.parametrize(
@@ -83,4 +83,4 @@ def test_another_network_is_refused(workdir, key, value):
   """The key that differs is named, with both values."""
   name = key.replace("__", ".")
   with pytest.raises(UserError, match=f"config.{name}=.*not {value}"):
-    train.trained(given(**{key: value}), workdir)
+    loop.trained(given(**{key: value}), workdir)

@@ -13,12 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from c3_jax import landmarks, parallel, restore
 from c3_jax.data import synthetic as synthetic_faces
-from c3_jax.data.arrays import ArrayDataset
+from c3_jax.data.in_memory import ArrayDataset
 from c3_jax.errors import UserError
-from c3_jax.evaluation import evaluate, protocol
+from c3_jax.evaluation import conventions
+from c3_jax.evaluation import evaluator as evaluate
+from c3_jax.geometry import landmarks
 from c3_jax.models import flow
+from c3_jax.runs import trained as restore
+from c3_jax.runtime import parallel
 from configs import synthetic
 
 SIZE, LOAD = 24, 36
@@ -200,8 +203,8 @@ def test_numbers_do_not_depend_on_devices_or_batches(
       for data in arrays
     ]
     results.append(
-      protocol.evaluate(
-        protocol.Data.of(
+      conventions.evaluate(
+        conventions.Data.of(
           found[0],
           arrays[0].points,
           found[1],

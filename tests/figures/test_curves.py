@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from c3_jax.errors import UserError
-from c3_jax.evaluation import canvas, curves
+from c3_jax.figures import canvas, curves
 
 
 def read(path):

@@ -8,8 +8,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from c3_jax.evaluation import canvas, figures
-from c3_jax.landmarks import pixels_to_coords
+from c3_jax.figures import canvas, grids
+from c3_jax.geometry.landmarks import pixels_to_coords
 
 
 def read(path):
@@ -41,7 +41,7 @@ def test_dot_lies_where_its_coordinates_say(tmp_path, point, k):
   """The colour's centre of mass is the coordinate, to a tenth of a pixel."""
   landmarks = np.full((1, k, 2), 3.0, np.float32)  # outside: not seen
   landmarks[0, 0] = point
-  figures.landmarks_figure(tmp_path / "a.png", grey(1), landmarks)
+  grids.landmarks_figure(tmp_path / "a.png", grey(1), landmarks)
   picture = read(tmp_path / "a.png")
   inside = canvas.GAP, canvas.GAP + canvas.CELL
   cell = picture[slice(*inside), slice(*inside)]
@@ -56,9 +56,7 @@ def test_dot_covers_the_image_pixel_it_names(tmp_path):
   image[0, 6, 2] = 1
   point = pixels_to_coords(np.array([[2.0, 6.0]]), 9)
   outside = np.full((1, 2), 3.0)
-  figures.landmarks_figure(
-    tmp_path / "a.png", image, np.stack([outside, point])
-  )
+  grids.landmarks_figure(tmp_path / "a.png", image, np.stack([outside, point]))
   picture = read(tmp_path / "a.png")
   half = picture.shape[1] // 2
   bright = centroid(picture[4:-4, 4 : half - 2].mean(-1))
@@ -70,14 +68,14 @@ def test_dots_of_a_grid_have_their_own_picture_and_colour(tmp_path):
   """In every cell landmark 0 is left, 1 is right, in the colours of k = 2."""
   columns, rows = 3, 2
   points = np.tile([[-0.5, 0.2], [0.5, 0.2]], (6, 1, 1))
-  figures.landmarks_figure(tmp_path / "a.png", grey(6), points, columns=columns)
+  grids.landmarks_figure(tmp_path / "a.png", grey(6), points, columns=columns)
   picture = read(tmp_path / "a.png")
   cell = (picture.shape[1] - canvas.GAP) // columns
   assert picture.shape[0] == rows * cell + canvas.GAP
   side = cell - canvas.GAP
   for row in range(rows):
     for column in range(columns):
-      for x, colour in zip((0.25, 0.75), figures.landmark_colours(2)):
+      for x, colour in zip((0.25, 0.75), grids.landmark_colours(2)):
         got = picture[
           row * cell + canvas.GAP + int(0.6 * side),
           column * cell + canvas.GAP + int(x * side),
@@ -88,7 +86,7 @@ def test_dots_of_a_grid_have_their_own_picture_and_colour(tmp_path):
 @pytest.mark.parametrize("k", [1, 2, 10, 30])
 def test_landmark_colours_differ(k):
   """No two of k colours are the same to the eye, and all are in range."""
-  colours = figures.landmark_colours(k)
+  colours = grids.landmark_colours(k)
   assert colours.shape == (k, 3)
   assert colours.min() >= 0 and colours.max() <= 1
   distance = np.linalg.norm(colours[:, None] - colours[None], axis=-1)
@@ -101,13 +99,13 @@ def test_annotated_and_regressed_points_are_drawn_in_place(tmp_path):
   where = {"annotated": (-0.4, 0.5), "predicted": (0.6, -0.3)}
   for name, point in where.items():
     path = tmp_path / f"{name}.png"
-    figures.landmarks_figure(
+    grids.landmarks_figure(
       path, grey(1), landmarks, **{name: np.array([[point]])}
     )
     cell = read(path)[4 : 4 + canvas.CELL, 4 : 4 + canvas.CELL]
     got = (centroid(cell.min(-1) > 0.9) + 0.5) / canvas.CELL * 2 - 1
     np.testing.assert_allclose(got, point, atol=0.2 * 2 / canvas.CELL)
-  figures.landmarks_figure(tmp_path / "none.png", grey(1), landmarks)
+  grids.landmarks_figure(tmp_path / "none.png", grey(1), landmarks)
   assert read(tmp_path / "none.png")[4:-4, 4:-4].max() < 0.6
 
 
@@ -117,7 +115,7 @@ def test_swap_cells_are_in_rows_of_appearance(tmp_path):
   swapped = np.broadcast_to(level[..., None, None, None], (2, 3, 8, 8, 3))
   rows = np.broadcast_to([[[[0.7]]], [[[0.8]]]], (2, 8, 8, 3))
   columns = np.broadcast_to([[[[0.15]]], [[[0.25]]], [[[0.35]]]], (3, 8, 8, 3))
-  figures.swap_figure(tmp_path / "a.png", rows, columns, swapped)
+  grids.swap_figure(tmp_path / "a.png", rows, columns, swapped)
   picture = read(tmp_path / "a.png")
   x = (np.arange(4) + 0.5) / 4 * picture.shape[1]
   y = (np.arange(3) + 0.5) / 3 * picture.shape[0]
@@ -130,7 +128,7 @@ def test_swap_cells_are_in_rows_of_appearance(tmp_path):
 def test_template_rows_are_in_order(tmp_path):
   """Image, reconstruction, pose only and appearance only, from the top."""
   pictures = [np.full((3, 8, 8, 3), value) for value in (0.1, 0.3, 0.5, 0.7)]
-  figures.template_figure(tmp_path / "a.png", *pictures)
+  grids.template_figure(tmp_path / "a.png", *pictures)
   picture = read(tmp_path / "a.png")
   y = ((np.arange(4) + 0.5) / 4 * picture.shape[0]).astype(int)
   got = picture[y, picture.shape[1] - 20, 0]
@@ -140,10 +138,10 @@ def test_template_rows_are_in_order(tmp_path):
 def test_transfer_marks_the_target_only_unless_asked(tmp_path):
   """Colour is in the lower row; source landmarks add it to the upper one."""
   points = np.zeros((2, 3, 2)) + np.array([[-0.5, 0], [0, 0], [0.5, 0]])
-  figures.transfer_figure(
+  grids.transfer_figure(
     tmp_path / "a.png", grey(2), grey(2), points, points + 0.3
   )
-  figures.transfer_figure(
+  grids.transfer_figure(
     tmp_path / "b.png", grey(2), grey(2), points, points + 0.3, points
   )
   without, with_source = read(tmp_path / "a.png"), read(tmp_path / "b.png")
@@ -158,9 +156,9 @@ def test_figures_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
   """A write that fails leaves the old figure and nothing else."""
   path = tmp_path / "deep" / "a.png"
   points = np.zeros((1, 2, 2))
-  figures.landmarks_figure(path, grey(1), points)
+  grids.landmarks_figure(path, grey(1), points)
   before = path.read_bytes()
-  figures.landmarks_figure(path, grey(1), points)
+  grids.landmarks_figure(path, grey(1), points)
   assert path.read_bytes() == before
 
   def fail(self, name, **_):
@@ -170,7 +168,7 @@ def test_figures_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
 
   monkeypatch.setattr(Figure, "savefig", fail)
   with pytest.raises(OSError, match="disk full"):
-    figures.landmarks_figure(path, grey(1), points)
+    grids.landmarks_figure(path, grey(1), points)
   assert path.read_bytes() == before
   assert list(path.parent.iterdir()) == [path]
 
@@ -178,7 +176,7 @@ def test_figures_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
 def test_pyplot_is_not_imported():
   """The figures need neither pyplot nor a display."""
   code = (
-    "import sys, c3_jax.evaluation.figures; "
+    "import sys, c3_jax.figures.grids; "
     "sys.exit('matplotlib.pyplot' in sys.modules)"
   )
   assert subprocess.run([sys.executable, "-c", code]).returncode == 0

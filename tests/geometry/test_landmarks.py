@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from c3_jax import landmarks
+from c3_jax.geometry import landmarks
 
 # Compiled whole: operation by operation takes many times longer.
 soft_argmax = jax.jit(

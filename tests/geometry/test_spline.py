@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.interpolate import RBFInterpolator
 
-from c3_jax.evaluation import spline
+from c3_jax.geometry import spline
 
 
 def test_spline_is_scipys():

@@ -10,7 +10,7 @@ import torch
 from scipy.interpolate import RBFInterpolator
 from scipy.ndimage import map_coordinates
 
-from c3_jax import landmarks, warp
+from c3_jax.geometry import landmarks, warp
 
 # Compiled whole: operation by operation takes many times longer.
 sample = jax.jit(warp.sample)

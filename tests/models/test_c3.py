@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from c3_jax import build
+from c3_jax.training import build
 from configs import common, synthetic
 
 

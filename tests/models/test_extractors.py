@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from c3_jax import landmarks
-from c3_jax.models import heads
+from c3_jax.geometry import landmarks
+from c3_jax.models import extractors
 
 F = np.random.default_rng(0).normal(size=(2, 4, 6, 5)).astype("f4")
 
@@ -45,7 +45,7 @@ def torch_trunk(f, params):
 
 def test_appearance_equals_torch():
   """E_a is two padded 3x3 convolutions with ReLU, no more."""
-  module = heads.AppearanceExtractor(features=7)
+  module = extractors.AppearanceExtractor(features=7)
   params, out = run(module)
   assert out.shape == (2, 4, 6, 7) and out.dtype == jnp.float32
   assert {k: v["kernel"].shape for k, v in params.items()} == {
@@ -58,8 +58,8 @@ def test_appearance_equals_torch():
 
 def test_pooled_appearance_is_the_mean_over_space():
   """A pooled map keeps its shape, is constant over space, and is the mean."""
-  params, whole = run(heads.AppearanceExtractor(features=7))
-  module = heads.AppearanceExtractor(features=7, pool=True)
+  params, whole = run(extractors.AppearanceExtractor(features=7))
+  module = extractors.AppearanceExtractor(features=7, pool=True)
   pooled = jax.jit(module.apply)({"params": params}, F)
   assert pooled.shape == whole.shape
   mean = np.asarray(whole).mean((1, 2), keepdims=True)
@@ -68,9 +68,9 @@ def test_pooled_appearance_is_the_mean_over_space():
 
 def test_norm_of_the_pooled_appearance_standardises_over_the_batch():
   """Each channel of the pooled vector has mean 0, deviation 1 in the batch."""
-  module = heads.AppearanceExtractor(features=7, pool=True)
+  module = extractors.AppearanceExtractor(features=7, pool=True)
   params, pooled = run(module)
-  module = heads.AppearanceExtractor(features=7, pool=True, norm="batch")
+  module = extractors.AppearanceExtractor(features=7, pool=True, norm="batch")
   ones, zeros = np.ones(7, "f4"), np.zeros(7, "f4")
   variables = {
     "params": params | {"norm": {"scale": 0.5 * ones, "bias": ones}},
@@ -94,7 +94,7 @@ def test_norm_of_the_pooled_appearance_standardises_over_the_batch():
 @pytest.mark.parametrize("marginal", [False, True])
 def test_pose_equals_torch_and_the_two_step_process(marginal):
   """E_p is convolutions, 1x1 to k maps, soft-argmax, gaussians of 0.8 cells."""
-  module = heads.PoseExtractor(
+  module = extractors.PoseExtractor(
     k=3, features=7, temperature=0.5, marginal=marginal
   )
   params, pose = run(module)
@@ -115,7 +115,7 @@ def test_pose_equals_torch_and_the_two_step_process(marginal):
 @pytest.mark.parametrize("scale", [1e-2, 1e3])
 def test_gain_standardises_every_map(scale):
   """With a gain, logits have that deviation whatever the features' scale."""
-  module = heads.PoseExtractor(k=3, features=7, gain=4.0)
+  module = extractors.PoseExtractor(k=3, features=7, gain=4.0)
   _, pose = run(module, F * scale)
   # The log of a softmax is the logits up to a constant.
   logits = np.log(np.asarray(pose.probability, float))
@@ -125,7 +125,7 @@ def test_gain_standardises_every_map(scale):
 @pytest.mark.parametrize("init_std", [0.01, 0.0])
 def test_initial_kernels_have_the_asked_deviation(init_std):
   """0.01 is the paper's deviation; 0 stands for He's sqrt(2 / fan-in)."""
-  module = heads.PoseExtractor(k=64, features=64, init_std=init_std)
+  module = extractors.PoseExtractor(k=64, features=64, init_std=init_std)
   # Random numbers of this kind compile in a sixth of the time.
   key = jax.random.key(0, impl="rbg")
   params = jax.jit(module.init)(key, F)["params"]
@@ -139,12 +139,15 @@ def test_initial_kernels_have_the_asked_deviation(init_std):
 @pytest.mark.parametrize(
   "module, read",
   [
-    (heads.AppearanceExtractor(features=7), lambda out: out),
-    (heads.AppearanceExtractor(features=7, pool=True), lambda out: out),
-    (heads.PoseExtractor(k=3, features=7), lambda out: out.points),
-    (heads.PoseExtractor(k=3, features=7), lambda out: out.maps),
-    (heads.PoseExtractor(k=3, features=7, gain=4.0), lambda out: out.maps),
-    (heads.PoseExtractor(k=3, features=7, marginal=True), lambda out: out.maps),
+    (extractors.AppearanceExtractor(features=7), lambda out: out),
+    (extractors.AppearanceExtractor(features=7, pool=True), lambda out: out),
+    (extractors.PoseExtractor(k=3, features=7), lambda out: out.points),
+    (extractors.PoseExtractor(k=3, features=7), lambda out: out.maps),
+    (extractors.PoseExtractor(k=3, features=7, gain=4.0), lambda out: out.maps),
+    (
+      extractors.PoseExtractor(k=3, features=7, marginal=True),
+      lambda out: out.maps,
+    ),
   ],
 )
 def test_gradient_reaches_every_parameter(module, read):
@@ -165,12 +168,12 @@ def test_gradient_reaches_every_parameter(module, read):
 
 def test_half_precision_heads_keep_float32_landmarks():
   """In bfloat16 poses stay float32 and near the exact ones."""
-  exact = heads.PoseExtractor(k=3, features=7)
+  exact = extractors.PoseExtractor(k=3, features=7)
   params, want = run(exact)
-  half = heads.PoseExtractor(k=3, features=7, dtype=jnp.bfloat16)
+  half = extractors.PoseExtractor(k=3, features=7, dtype=jnp.bfloat16)
   pose = jax.jit(half.apply)({"params": params}, F)
   assert {x.dtype for x in jax.tree.leaves(pose)} == {jnp.dtype("float32")}
   np.testing.assert_allclose(pose.points, want.points, atol=0.05)
-  half = heads.AppearanceExtractor(features=7, dtype=jnp.bfloat16)
+  half = extractors.AppearanceExtractor(features=7, dtype=jnp.bfloat16)
   _, out = run(half)
   assert out.dtype == jnp.bfloat16

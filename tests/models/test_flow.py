@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from c3_jax import landmarks, objectives, warp
+from c3_jax.geometry import landmarks, warp
 from c3_jax.models import flow
+from c3_jax.training import objectives
 
 # Random numbers of this kind compile in a sixth of the time.
 KEY = jax.random.key(0, impl="rbg")

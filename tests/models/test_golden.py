@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from c3_jax import port_weights, pretrained
+from c3_jax import port_weights
+from c3_jax.models import porting
 from c3_jax.models.resnet import ResNet
 from c3_jax.models.vgg import VGG
-from tests.golden import weights
+from tests.reference.golden import weights
 
-PLACE = pathlib.Path(__file__).parent / "golden" / "outputs.npz"
+PLACE = pathlib.Path(weights.__file__).parent / "outputs.npz"
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +38,8 @@ def ported(tmp_path_factory):
     safetensors.numpy.save_file(weights.state(network), file)
     variables, about = port_weights.port_file(file, network)
     file.unlink()
-    pretrained.save(variables, about, folder, network)
-    loaded = pretrained.load(folder, network, key="weights")
+    porting.save(variables, about, folder, network)
+    loaded = porting.load(folder, network, key="weights")
     return flax.traverse_util.unflatten_dict(loaded, sep="/")
 
   return load

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from c3_jax import pretrained
-from c3_jax.models import resnet
-from tests import oracles
+from c3_jax.models import porting, resnet
+from tests.reference import oracles
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.uniform(size=(1, 64, 64, 3)).astype("f4")
@@ -21,8 +20,8 @@ SMALL = {"stage_sizes": (1, 1, 1, 1), "width": 8, "stem": "small"}
 def ported(model, module):
   """torchvision's state as the variables of our `module`."""
   state = oracles.numpy_state(model)
-  variables = pretrained.port(
-    state, module, pretrained.RESNET, origin="test", title="resnet"
+  variables = porting.port(
+    state, module, porting.RESNET, origin="test", title="resnet"
   )
   return flax.traverse_util.unflatten_dict(variables, sep="/")
 

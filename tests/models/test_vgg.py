@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from c3_jax import objectives, pretrained
-from c3_jax.models import vgg
-from tests import oracles
+from c3_jax.models import porting, vgg
+from c3_jax.training import objectives
+from tests.reference import oracles
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.uniform(size=(1, 32, 48, 3)).astype("f4")
@@ -18,8 +18,8 @@ IMAGES = RNG.uniform(size=(1, 32, 48, 3)).astype("f4")
 def ported(features, arch):
   """torchvision's `features` as all of our VGG's parameters."""
   state = oracles.numpy_state(features, "features.")
-  module, table = pretrained.NETWORKS[arch]
-  variables = pretrained.port(state, module, table, origin="test", title="vgg")
+  module, table = porting.NETWORKS[arch]
+  variables = porting.port(state, module, table, origin="test", title="vgg")
   return flax.traverse_util.unflatten_dict(variables, sep="/")
 
 
@@ -50,8 +50,8 @@ def test_taps_equal_torchvision(arch, size):
 def test_parameters_are_torchvisions(arch):
   """With the last layer as a tap all of `features` is there, no more."""
   want = sum(p.numel() for p in oracles.vgg_features(arch).parameters())
-  module, _ = pretrained.NETWORKS[arch]
-  shapes = pretrained.shapes(module).values()
+  module, _ = porting.NETWORKS[arch]
+  shapes = porting.shapes(module).values()
   assert sum(np.prod(shape) for shape in shapes) == want
 
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from c3_jax import breakdown
+from c3_jax.profiling import breakdown
 
 _TEXT = """
 HloModule jit_step

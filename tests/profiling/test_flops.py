@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from c3_jax import flops
 from c3_jax.models import flow
+from c3_jax.profiling import flops
 
 
 def taps(n, kernel):

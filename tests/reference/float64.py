@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from c3_jax import build
+from c3_jax.training import build
 
 DTYPE = "float64"
 

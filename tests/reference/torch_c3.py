@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tests import oracles
+from tests.reference import oracles
 
 
 def extractor(inputs, features, outputs=0):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from c3_jax.checkpoints import Checkpoints, Damaged
+from c3_jax.runs.checkpoints import Checkpoints, Damaged
 from c3_jax.errors import UserError
 
 

@@ -1,4 +1,4 @@
-"""Tests of metrics.jsonl, its writer, and the end of a run that diverges."""
+"""Tests of log.jsonl, its writer, and the end of a run that diverges."""
 
 import json
 import sys
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from c3_jax import metrics
+from c3_jax.runs import log
 
 
 def read(path):
@@ -18,7 +18,7 @@ def read(path):
 
 def write(path, step, *steps):
   """Opens the file at `step` and appends a line for each of `steps`."""
-  file = metrics.MetricsFile(path, step)
+  file = log.MetricsFile(path, step)
   for each in steps:
     file.write({"step": each})
   file.close()
@@ -32,7 +32,7 @@ def steps_in(path):
 def test_lines_come_out_as_they_went_in(tmp_path):
   """A record is a line, exact to the last bit of its numbers."""
   record = {"step": 3, "stage": "pairs", "loss": 0.1 + 0.2, "tiny": 1e-300}
-  file = metrics.MetricsFile(tmp_path / "m.jsonl", 0)
+  file = log.MetricsFile(tmp_path / "m.jsonl", 0)
   file.write(record)
   # On disk before the file is closed.
   assert read(tmp_path / "m.jsonl") == [record]
@@ -84,9 +84,9 @@ def test_last_line_without_its_end_is_kept(tmp_path):
 
 def test_a_line_is_one_write(tmp_path, monkeypatch):
   """A line reaches the file in one system call, so that no half can."""
-  file = metrics.MetricsFile(tmp_path / "m.jsonl", 0)
+  file = log.MetricsFile(tmp_path / "m.jsonl", 0)
   calls = []
-  monkeypatch.setattr(metrics.os, "write", lambda _, line: calls.append(line))
+  monkeypatch.setattr(log.os, "write", lambda _, line: calls.append(line))
   file.write({"step": 1, "text": "x" * 10_000})
   monkeypatch.undo()
   file.close()
@@ -99,13 +99,13 @@ def test_average_is_the_mean_of_each_metric():
   rng = np.random.default_rng(0)
   table = rng.normal(size=(5, 2)).astype(np.float32)
   records = [{"a": jnp.float32(a), "b": float(b)} for a, b in table]
-  mean = metrics.average(9, records)
+  mean = log.average(9, records)
   assert all(type(value) is float for value in mean.values())
   np.testing.assert_allclose(mean["a"], table[:, 0].mean(dtype=np.float64))
   np.testing.assert_allclose(mean["b"], table[:, 1].mean(dtype=np.float64))
   # As a resumed run has it, with the first steps read from the checkpoint.
-  again = metrics.as_floats(records[:3]) + records[3:]
-  assert metrics.average(9, again) == mean
+  again = log.as_floats(records[:3]) + records[3:]
+  assert log.average(9, again) == mean
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -113,17 +113,17 @@ def test_divergence_names_the_first_step_and_the_term(value):
   """Of all that is not finite, the first step's loss term is named."""
   good = {"gradient_norm": 1.0, "loss": 1.0, "pairs": 1.0}
   bad = {name: value for name in good}
-  with pytest.raises(metrics.Diverged, match="^pairs became .* at step 8$"):
-    metrics.average(10, [good, good, bad, bad, good][:5])
+  with pytest.raises(log.Diverged, match="^pairs became .* at step 8$"):
+    log.average(10, [good, good, bad, bad, good][:5])
   late = good | {"gradient_norm": value}
-  with pytest.raises(metrics.Diverged, match="^gradient_norm .* at step 10$"):
-    metrics.average(10, [good, good, late])
+  with pytest.raises(log.Diverged, match="^gradient_norm .* at step 10$"):
+    log.average(10, [good, good, late])
 
 
 def test_writer_writes_lines_and_tensorboard_events(tmp_path):
-  """A record lands in metrics.jsonl and, named by stage, in the events."""
+  """A record lands in log.jsonl and, named by stage, in the events."""
   pytest.importorskip("tensorflow")
-  with metrics.Writer(tmp_path, 0) as writer:
+  with log.Writer(tmp_path, 0) as writer:
     writer.write(5, "flow", {"loss": 0.25})
   assert read(tmp_path / "metrics.jsonl") == [
     {"step": 5, "stage": "flow", "loss": 0.25}
@@ -135,7 +135,7 @@ def test_writer_writes_lines_and_tensorboard_events(tmp_path):
 def test_writer_without_tensorflow(tmp_path, monkeypatch):
   """Where clu cannot be imported, the lines are all there is."""
   monkeypatch.setitem(sys.modules, "clu.metric_writers", None)
-  with metrics.Writer(tmp_path, 0) as writer:
+  with log.Writer(tmp_path, 0) as writer:
     writer.write(5, "flow", {"loss": 0.25})
   assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
   assert steps_in(tmp_path / "metrics.jsonl") == [5]
@@ -144,6 +144,6 @@ def test_writer_without_tensorflow(tmp_path, monkeypatch):
 def test_only_the_first_process_writes(tmp_path, monkeypatch):
   """Every other process leaves the folder alone."""
   monkeypatch.setattr(jax, "process_index", lambda: 1)
-  with metrics.Writer(tmp_path, 0) as writer:
+  with log.Writer(tmp_path, 0) as writer:
     writer.write(5, "flow", {"loss": 0.25})
   assert not list(tmp_path.iterdir())

@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from c3_jax import restore, resume
+from c3_jax.runs import trained as restore
+from c3_jax.training import resume
 from c3_jax.errors import UserError
 
 

@@ -11,11 +11,13 @@ import sys
 
 import jax
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
-from c3_jax import checkpoints, compilation, hosts, train
+from c3_jax.runs import checkpoints
+from c3_jax.runtime import compilation, hosts
+from c3_jax.training import loop
 from configs import synthetic
-from tests import float64
+from tests.reference import float64
 
 DEVICES = 4
 STEPS = 5
@@ -51,9 +53,9 @@ def main(process, processes, port, workdir):
   sys.modules["tensorflow"] = None  # Events take long to import.
   checkpoints.RECENT = STEPS  # The first step is looked at, too.
   with float64.program():
-    train.train_and_evaluate(get_config(), f"{workdir}/done", mode="train")
+    loop.train_and_evaluate(get_config(), f"{workdir}/done", mode="train")
     config = get_config(steps=10**6)
-    train.train_and_evaluate(config, f"{workdir}/stopped", mode="train")
+    loop.train_and_evaluate(config, f"{workdir}/stopped", mode="train")
 
 
 if __name__ == "__main__":

@@ -9,12 +9,12 @@ import time
 import jax
 import pytest
 
-from c3_jax import compilation
+from c3_jax.runtime import compilation
 
 # A program whose compilation takes longer than is worth a file.
 _PROGRAM = """
 import sys, jax, jax.numpy as jnp
-from c3_jax import compilation
+from c3_jax.runtime import compilation
 hits = []
 jax.monitoring.register_event_listener(
   lambda event, **_: hits.append(event.endswith("/cache_hits")))

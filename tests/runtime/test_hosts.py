@@ -18,9 +18,13 @@ import numpy as np
 import pytest
 from orbax.checkpoint import v1 as ocp
 
-from c3_jax import checkpoints, hosts, train
 from c3_jax.errors import UserError
-from tests import float64, hosts_worker
+from c3_jax.runs import checkpoints
+from c3_jax.runtime import hosts
+from c3_jax.training import loop
+from tests.conftest import ROOT
+from tests.reference import float64
+from tests.runtime import hosts_worker
 
 WORKER = pathlib.Path(hosts_worker.__file__)
 
@@ -40,7 +44,7 @@ def start(workdir, process, port):
     | {
       # Two processes must not write into one folder of JAX's: a reader of half
       # an entry dies.
-      "C3_JAX_CACHE": str(WORKER.parents[1] / ".cache" / "hosts"),
+      "C3_JAX_CACHE": str(ROOT / ".cache" / "hosts"),
     },
     stdout=subprocess.PIPE,
     stderr=subprocess.STDOUT,
@@ -79,7 +83,7 @@ def one(tmp_path_factory):
   workdir = tmp_path_factory.mktemp("one")
   with pytest.MonkeyPatch.context() as patch, float64.program():
     patch.setattr(checkpoints, "RECENT", hosts_worker.STEPS)
-    train.train_and_evaluate(hosts_worker.get_config(), workdir, mode="train")
+    loop.train_and_evaluate(hosts_worker.get_config(), workdir, mode="train")
   return workdir
 
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from c3_jax import parallel
+from c3_jax.runtime import parallel
 
 TREE = {
   "x": np.arange(24, dtype=np.float32).reshape(8, 3),

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
 
-from c3_jax import augment, landmarks
+from c3_jax.geometry import landmarks
+from c3_jax.training import augment
 
 KEY = jax.random.key(0)
 NONE = dict.fromkeys(

@@ -13,7 +13,8 @@ import jax
 import numpy as np
 import pytest
 
-from c3_jax import build, parallel, steps
+from c3_jax.runtime import parallel
+from c3_jax.training import build, steps
 from configs import synthetic
 
 STEPS = 3

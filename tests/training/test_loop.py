@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from c3_jax import augment, build, metrics, parallel, resume, train
-from c3_jax.checkpoints import Checkpoints
-from c3_jax.data import arrays
+from c3_jax.data import in_memory
 from c3_jax.errors import UserError
 from c3_jax.evaluation import diagnostics
+from c3_jax.runs import log
+from c3_jax.runs.checkpoints import Checkpoints
+from c3_jax.runtime import parallel
+from c3_jax.training import augment, build, loop, resume
 from configs import synthetic
 
 TERMS = {
@@ -51,7 +53,7 @@ def get_config(**changes):
 def straight(tmp_path_factory):
   """(workdir, report) of an undisturbed run."""
   workdir = tmp_path_factory.mktemp("straight") / "a" / "b"
-  report = train.train_and_evaluate(get_config(), workdir)
+  report = loop.train_and_evaluate(get_config(), workdir)
   return workdir, report
 
 
@@ -62,7 +64,7 @@ def copy(straight, tmp_path):
 
 
 def records(workdir):
-  """Lines of metrics.jsonl, without what depends on the clock."""
+  """Lines of log.jsonl, without what depends on the clock."""
   lines = (workdir / "metrics.jsonl").read_text().splitlines()
   rows = [json.loads(line) for line in lines]
   for row in rows:
@@ -227,7 +229,7 @@ def test_unlucky_run_ends_as_if_nothing_had_been(
   """Interrupted, killed and poisoned, a run ends bit by bit the same."""
 
   def start():
-    return train.train_and_evaluate(get_config(), tmp_path)
+    return loop.train_and_evaluate(get_config(), tmp_path)
 
   def terminate():
     os.kill(os.getpid(), signal.SIGTERM)
@@ -264,7 +266,7 @@ def test_unlucky_run_ends_as_if_nothing_had_been(
   # NaN: term, step and stage are named, and what is left loads.
   with monkeypatch.context() as patch:
     patch.setattr(parallel, "pmap_step", poisoned(26))
-    with pytest.raises(metrics.Diverged) as error:
+    with pytest.raises(log.Diverged) as error:
       start()
   words = str(error.value)
   # All terms are; the first of them is named.
@@ -279,7 +281,7 @@ def test_unlucky_run_ends_as_if_nothing_had_been(
   )
   assert not (tmp_path / "eval").exists()
 
-  train.train_and_evaluate(get_config(), tmp_path, mode="train")
+  loop.train_and_evaluate(get_config(), tmp_path, mode="train")
   assert not (tmp_path / "eval").exists()
   assert_same_run(tmp_path, straight[0])
 
@@ -287,8 +289,8 @@ def test_unlucky_run_ends_as_if_nothing_had_been(
 def test_divergence_before_any_checkpoint_says_so(tmp_path, monkeypatch):
   """Parameters that blow up at once leave no checkpoint to name."""
   monkeypatch.setattr(parallel, "pmap_step", poisoned(1))
-  with pytest.raises(metrics.Diverged, match="stage pairs; .*no checkpoint"):
-    train.train_and_evaluate(get_config(), tmp_path)
+  with pytest.raises(log.Diverged, match="stage pairs; .*no checkpoint"):
+    loop.train_and_evaluate(get_config(), tmp_path)
 
 
 def test_finished_run_is_evaluated_again_and_not_trained(straight, copy):
@@ -299,7 +301,7 @@ def test_finished_run_is_evaluated_again_and_not_trained(straight, copy):
   shutil.rmtree(copy / "figures")
   (copy / "eval" / "synthetic.json").unlink()
   config = get_config(log_every=7, checkpoint_every=9)
-  assert train.train_and_evaluate(config, copy) == straight[1]
+  assert loop.train_and_evaluate(config, copy) == straight[1]
   assert_same_run(copy, straight[0])
   assert len(list(copy.glob("events.out.tfevents.*"))) == 1
   assert len(list((copy / "figures").iterdir())) == 6
@@ -317,7 +319,7 @@ def test_without_annotations_there_are_figures_only(copy, monkeypatch):
   )
   shutil.rmtree(copy / "figures")
   shutil.rmtree(copy / "eval")
-  assert train.train_and_evaluate(get_config(), copy, mode="eval") is None
+  assert loop.train_and_evaluate(get_config(), copy, mode="eval") is None
   assert not (copy / "eval").exists()
   assert (copy / "figures" / "landmarks.png").exists()
 
@@ -339,7 +341,7 @@ def test_another_config_is_refused(straight, key, value):
   before = (workdir / "config.json").read_bytes()
   config = get_config(**{key.replace(".", "__"): value})
   with pytest.raises(UserError, match=f"config.{key}=.*not {value}"):
-    train.train_and_evaluate(config, workdir)
+    loop.train_and_evaluate(config, workdir)
   assert (workdir / "config.json").read_bytes() == before
 
 
@@ -347,13 +349,13 @@ def test_all_changes_are_named_and_can_be_accepted(copy, caplog):
   """Every key that differs is in the line; told to, the run goes on."""
   changes = {"optimizer__weight_decay": 0.5, "perceptual__decay": 0.5}
   with pytest.raises(UserError) as error:
-    train.train_and_evaluate(get_config(**changes), copy, mode="train")
+    loop.train_and_evaluate(get_config(**changes), copy, mode="train")
   words = str(error.value)
   assert "config.optimizer.weight_decay=0.0, not 0.5" in words
   assert "config.perceptual.decay=0.99, not 0.5" in words
   assert "--config.accept_changes=True" in words and "\n" not in words
   config = get_config(**changes, accept_changes=True)
-  train.train_and_evaluate(config, copy, mode="train")
+  loop.train_and_evaluate(config, copy, mode="train")
   assert "config.perceptual.decay=0.99, not 0.5" in caplog.text
   written = json.loads((copy / "config.json").read_text())
   assert written["optimizer"]["weight_decay"] == 0.5
@@ -366,11 +368,11 @@ def test_another_number_of_images_is_refused(copy, monkeypatch):
   def fewer(config):
     splits = load_splits(config)
     images = splits.train.images[:-1]
-    return dataclasses.replace(splits, train=arrays.ArrayDataset(images))
+    return dataclasses.replace(splits, train=in_memory.ArrayDataset(images))
 
   monkeypatch.setattr(build, "load_splits", fewer)
   with pytest.raises(UserError, match="on 64 images .*not on 63"):
-    train.train_and_evaluate(get_config(), copy)
+    loop.train_and_evaluate(get_config(), copy)
 
 
 def damage(path):
@@ -385,14 +387,14 @@ def damage(path):
 def test_damaged_newest_checkpoint(straight, copy, caplog):
   """It is named, the one before is used, and the run ends as it had."""
   damage(copy / "checkpoints" / "30")
-  train.train_and_evaluate(get_config(), copy, mode="train")
+  loop.train_and_evaluate(get_config(), copy, mode="train")
   assert "checkpoints/30 is damaged" in caplog.text
   assert [path.name for path in (copy / "damaged").iterdir()] == ["0_step30"]
   assert_same_run(copy, straight[0])
   for step in kept(copy):
     damage(copy / "checkpoints" / str(step))
   with pytest.raises(UserError, match="is damaged.*another --workdir"):
-    train.train_and_evaluate(get_config(), copy, mode="train")
+    loop.train_and_evaluate(get_config(), copy, mode="train")
 
 
 def test_any_stage_starts_from_any_checkpoint(straight, tmp_path):
@@ -407,7 +409,7 @@ def test_any_stage_starts_from_any_checkpoint(straight, tmp_path):
   for step, source in ((0, report["step"]), (28, 28)):
     copy = tmp_path / str(step)
     config = get_config(**changes, init__step=step)
-    train.train_and_evaluate(config, copy, mode="train")
+    loop.train_and_evaluate(config, copy, mode="train")
     _, given = state_of(workdir, source)
     model = build.setup(config).model
     with Checkpoints(copy) as checkpoints:
@@ -430,21 +432,21 @@ def test_nothing_to_start_from(straight, tmp_path):
     (tmp_path / "empty").mkdir(exist_ok=True)
     config = get_config(init__workdir=str(tmp_path / workdir))
     with pytest.raises(UserError, match=f"config.init.workdir=.*{workdir}"):
-      train.train_and_evaluate(config, tmp_path / "work")
+      loop.train_and_evaluate(config, tmp_path / "work")
   for changes in ({"init__step": 29}, {"model__k": 3}):
     config = get_config(init__workdir=str(straight[0]), **changes)
     with pytest.raises(UserError, match=str(straight[0])):
-      train.train_and_evaluate(config, tmp_path / "work")
+      loop.train_and_evaluate(config, tmp_path / "work")
   assert not (tmp_path / "work").exists()
 
 
 def test_nothing_to_evaluate(tmp_path):
   """Without a checkpoint, mode eval is a mistake, and makes no folder."""
   with pytest.raises(UserError, match="folder of a run that has checkpoints"):
-    train.train_and_evaluate(get_config(), tmp_path / "work", mode="eval")
+    loop.train_and_evaluate(get_config(), tmp_path / "work", mode="eval")
   assert not (tmp_path / "work").exists()
   # As a run leaves it that was stopped before its first checkpoint.
   (tmp_path / "work" / "checkpoints").mkdir(parents=True)
   with pytest.raises(UserError, match="folder of a run that has checkpoints"):
-    train.train_and_evaluate(get_config(), tmp_path / "work", mode="eval")
+    loop.train_and_evaluate(get_config(), tmp_path / "work", mode="eval")
   assert not (tmp_path / "work" / "eval").exists()

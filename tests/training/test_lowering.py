@@ -11,7 +11,8 @@ import jax
 import numpy as np
 import pytest
 
-from c3_jax import build, optim, parallel, steps
+from c3_jax.runtime import parallel
+from c3_jax.training import build, optim, steps
 from configs import celeba, pf_pascal
 
 STAGES = ("pairs", "flow", "cycle")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from c3_jax import objectives
+from c3_jax.training import objectives
 
 
 def normal(seed, *shape):

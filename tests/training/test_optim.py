@@ -7,7 +7,7 @@ import optax
 import pytest
 import torch
 
-from c3_jax import optim
+from c3_jax.training import optim
 
 PARAMS = {
   "backbone": {

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from c3_jax import build, objectives, pretrained, steps
-from c3_jax.terms import loss_terms
+from c3_jax.models import porting
+from c3_jax.training import build, objectives, steps
+from c3_jax.training.terms import loss_terms
 from configs import folder
-from tests import oracles, torch_c3
+from tests.reference import oracles, torch_c3
 
 SIZE, BATCH, K, CELLS = 64, 4, 5, 8
 WEIGHTS = {"cycle": 1.0, "inv": 0.5, "equiv": 2.0}
@@ -30,10 +31,8 @@ def get_config(weights):
 
 def port(state, network, module, table, weights):
   """Ports a state into a folder, as the command does with a file."""
-  variables = pretrained.port(
-    state, module, table, origin="test", title=network
-  )
-  pretrained.save(variables, {"network": network}, weights, network)
+  variables = porting.port(state, module, table, origin="test", title=network)
+  porting.save(variables, {"network": network}, weights, network)
 
 
 @pytest.fixture(scope="module")
@@ -56,13 +55,13 @@ def results(tmp_path_factory):
     oracles.numpy_state(model.backbone),
     "resnet50",
     setup.model.backbone,
-    pretrained.RESNET,
+    porting.RESNET,
     weights,
   )
   port(
     oracles.numpy_state(vgg, "features."),
     "vgg16",
-    *pretrained.NETWORKS["vgg16"],
+    *porting.NETWORKS["vgg16"],
     weights,
   )
   rng = np.random.default_rng(0)
@@ -130,7 +129,8 @@ def jax_results(config, setup, heads, *, images, t_ij, t_ji, running):
   with pytest.MonkeyPatch.context() as patch:
     # The same T for both; what makes it has tests of its own.
     patch.setattr(
-      "c3_jax.terms.correspondences", lambda *args, **kwargs: (t_ij, t_ji)
+      "c3_jax.training.terms.correspondences",
+      lambda *args, **kwargs: (t_ij, t_ji),
     )
     # The axis of devices, of one.
     step = jax.vmap(

@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from c3_jax import build, parallel, steps
+from c3_jax.runtime import parallel
+from c3_jax.training import build, steps
 from configs import synthetic
-from tests import float64
+from tests.reference import float64
 
 BATCH = 8
 

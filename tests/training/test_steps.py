@@ -17,13 +17,14 @@ import optax
 import pytest
 from PIL import Image
 
-from c3_jax import augment, build, objectives, optim, parallel, steps
 from c3_jax.models import flow, resnet
 from c3_jax.models.c3 import Encoding
-from c3_jax.models.heads import Pose
-from c3_jax.terms import TERMS, flow_terms, natural_terms, views_terms
+from c3_jax.models.extractors import Pose
+from c3_jax.runtime import parallel
+from c3_jax.training import augment, build, objectives, optim, steps
+from c3_jax.training.terms import TERMS, flow_terms, natural_terms, views_terms
 from configs import folder, synthetic
-from tests import float64
+from tests.reference import float64
 
 STAGES = ("pairs", "flow", "cycle")
 WEIGHTS = {
@@ -485,7 +486,8 @@ def test_views_terms_are_the_equations(monkeypatch):
   matrix = rng.normal(size=(4, 2, 3))
   warps = augment.RandomWarp(matrix, np.zeros((4, 16, 2)))
   monkeypatch.setattr(
-    "c3_jax.terms.synthetic_views", lambda *_: (target, source, mask, warps)
+    "c3_jax.training.terms.synthetic_views",
+    lambda *_: (target, source, mask, warps),
   )
   params = matrices()
   pairs, equiv, warp = 0.0, 0.0, 0.0
@@ -529,7 +531,8 @@ def test_flow_terms_are_the_equations(natural, monkeypatch):
   rng = np.random.default_rng(3)
   images, source = rng.uniform(size=(2, 8, 4, 4, 3))
   monkeypatch.setattr(
-    "c3_jax.terms.synthetic_views", lambda *_: (images, source, None, None)
+    "c3_jax.training.terms.synthetic_views",
+    lambda *_: (images, source, None, None),
   )
   net = LinearNetworks(matrices())
   f, g = (

@@ -9,9 +9,10 @@ import jax
 import numpy as np
 import pytest
 
-from c3_jax import build, pretrained, resume, train
-from c3_jax.checkpoints import Checkpoints
 from c3_jax.errors import UserError
+from c3_jax.models import porting
+from c3_jax.runs.checkpoints import Checkpoints
+from c3_jax.training import build, loop, resume
 from configs import common, folder, synthetic
 
 STEPS = 4
@@ -46,10 +47,10 @@ def write_weights(place, *, sha="1"):
   for name, module in (("resnet50", model.backbone), ("vgg16", vgg)):
     variables = {
       path: rng.uniform(0.05, 0.1, shape).astype("f4")
-      for path, shape in pretrained.shapes(module).items()
+      for path, shape in porting.shapes(module).items()
     }
     about = {"network": name, "source": f"{name}.pth", "source_sha256": sha}
-    pretrained.save(variables, about, place, name)
+    porting.save(variables, about, place, name)
   return place
 
 
@@ -71,11 +72,11 @@ def finished(tmp_path_factory):
   lines = []
   handler = logging.Handler()
   handler.emit = lambda record: lines.append(record.getMessage())
-  logger = logging.getLogger("c3_jax.train")
+  logger = logging.getLogger("c3_jax.training.loop")
   level = logger.level
   logger.addHandler(handler)
   logger.setLevel(logging.INFO)
-  train.train_and_evaluate(with_weights(place), tmp / "run", mode="train")
+  loop.train_and_evaluate(with_weights(place), tmp / "run", mode="train")
   logger.removeHandler(handler)
   logger.setLevel(level)
   place.rename(tmp / "elsewhere")
@@ -113,7 +114,7 @@ def test_the_first_checkpoint_holds_the_ported_backbone(finished):
   """Step 0 is kept, with every number of the ported file."""
   run, _, place = finished
   state = state_of(run, 0)
-  ported = pretrained.load(place, "resnet50", key="weights.resnet50")
+  ported = porting.load(place, "resnet50", key="weights.resnet50")
   found = flax.traverse_util.flatten_dict(
     {
       "params": state.params["backbone"],
@@ -145,7 +146,7 @@ def test_perceptual_network_is_the_ported_one(finished):
   config = with_weights(finished[2])
   frozen = build.frozen(config, build.networks(config)[1])["vgg"]
   found = flax.traverse_util.flatten_dict(frozen, sep="/")
-  ported = pretrained.load(finished[2], "vgg16", key="weights.vgg")
+  ported = porting.load(finished[2], "vgg16", key="weights.vgg")
   assert found.keys() == ported.keys()
   for path, value in ported.items():
     np.testing.assert_array_equal(found[path], value)
@@ -164,9 +165,9 @@ def test_log_says_what_is_used(finished):
 def test_evaluation_needs_no_source_weights(finished):
   """Both networks that are measured come from the run, the folder is gone."""
   workdir = finished[0]
-  config, run = train.trained(with_weights("gone"), workdir)
+  config, run = loop.trained(with_weights("gone"), workdir)
   assert run.step == STEPS and run.model.backbone.norm == "frozen"
-  untrained = train.untrained(workdir, config, run)
+  untrained = loop.untrained(workdir, config, run)
   for variables, step in ((run.variables, STEPS), (untrained, 0)):
     state = state_of(workdir, step)
     jax.tree.map(
@@ -175,7 +176,7 @@ def test_evaluation_needs_no_source_weights(finished):
       {"params": state.params, "batch_stats": state.batch_stats},
     )
   # There is nothing left to train, either.
-  train.train_and_evaluate(with_weights("gone"), workdir, mode="train")
+  loop.train_and_evaluate(with_weights("gone"), workdir, mode="train")
 
 
 def test_run_notes_its_weights(finished):
@@ -200,7 +201,7 @@ def test_resuming_needs_the_vgg_only(finished, begun, tmp_path):
   place = tmp_path / "moved"
   place.mkdir()
   shutil.copy(finished[2] / "vgg16.safetensors", place)
-  train.train_and_evaluate(with_weights(place), begun, mode="train")
+  loop.train_and_evaluate(with_weights(place), begun, mode="train")
   jax.tree.map(
     np.testing.assert_array_equal,
     state_of(begun, STEPS),
@@ -221,7 +222,7 @@ def test_resuming_without_the_vgg_is_refused(finished, begun, tmp_path):
   }
   for config, message in refused.values():
     with pytest.raises(UserError, match=message) as error:
-      train.train_and_evaluate(config, begun)
+      loop.train_and_evaluate(config, begun)
     assert "\n" not in str(error.value)
 
 
@@ -254,7 +255,7 @@ def test_weights_that_cannot_be_used(finished, key, change, message):
 def test_a_run_without_its_weights_leaves_nothing(tmp_path):
   """They are looked for before the workdir is made."""
   with pytest.raises(UserError, match=r"config\.weights\.resnet50='gone'"):
-    train.train_and_evaluate(with_weights("gone"), tmp_path / "run")
+    loop.train_and_evaluate(with_weights("gone"), tmp_path / "run")
   assert not (tmp_path / "run").exists()
 
 
@@ -262,7 +263,7 @@ def test_the_papers_configuration_takes_ported_networks():
   """ResNet-50 and VGG16 of the port are exactly what folder.py builds."""
   model, vgg = build.networks(folder.get_config())
   (resnet50, _), (vgg16, _) = (
-    pretrained.NETWORKS[name] for name in ("resnet50", "vgg16")
+    porting.NETWORKS[name] for name in ("resnet50", "vgg16")
   )
-  assert pretrained.shapes(model.backbone) == pretrained.shapes(resnet50)
-  assert pretrained.shapes(vgg).items() <= pretrained.shapes(vgg16).items()
+  assert porting.shapes(model.backbone) == porting.shapes(resnet50)
+  assert porting.shapes(vgg).items() <= porting.shapes(vgg16).items()

@@ -20,7 +20,7 @@ import csv
 
 import numpy as np
 
-from c3_jax.data import lists
+from c3_jax.data.datasets import lists
 from c3_jax.errors import UserError
 
 RELEASES = ("lmdis", "mtfl")

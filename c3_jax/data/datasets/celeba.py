@@ -13,7 +13,7 @@ in Img/. Points are used as pixels with 0 at the centre of the first one.
 import numpy as np
 from PIL import Image
 
-from c3_jax.data import lists
+from c3_jax.data.datasets import lists
 from c3_jax.errors import UserError
 
 SIZE = (178, 218)
@@ -180,13 +180,13 @@ def load_celeba(
   check_release(images / names[0])
 
   # Not at the top: mistakes in a folder are found without TensorFlow.
-  from c3_jax.data import pipeline
+  from c3_jax.data import streaming
   from c3_jax.data.scan import scan
 
   paths = [images / name for name in names]
   if split == "train" and not cache:
     # 162,000 pictures: broken ones are found as they come.
-    return pipeline.StreamingDataset(
+    return streaming.StreamingDataset(
       paths, load_size=load_size, names=names, crop=crop
     )
   return scan(

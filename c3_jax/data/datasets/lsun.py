@@ -8,7 +8,7 @@ The values of the LMDB are WebP or JPEG files. The package lmdb, which reads
 it, is not among c3_jax's requirements.
 """
 
-from c3_jax.data import folder, lists
+from c3_jax.data.datasets import folder, lists
 from c3_jax.errors import UserError
 
 CATEGORIES = ("car", "bedroom")
@@ -99,12 +99,12 @@ def load_lsun(root, *, category, image_size, load_size, crop, cache, limit=0):
     paths = [images / name for name in names]
 
   # Not at the top: mistakes in a folder are found without TensorFlow.
-  from c3_jax.data import pipeline
+  from c3_jax.data import streaming
   from c3_jax.data.scan import scan
 
   if not cache:
     # Millions of pictures: broken ones are found as they come.
-    return pipeline.StreamingDataset(
+    return streaming.StreamingDataset(
       paths, load_size=load_size, names=names, crop=crop, reader=reader
     )
   return scan(

@@ -1,6 +1,6 @@
 """Datasets that `c3_jax.pack` wrote: one .npz file a split. No TensorFlow."""
 
-from c3_jax.data import arrays, pairs
+from c3_jax.data import in_memory, pairs
 from c3_jax.errors import UserError
 
 
@@ -18,10 +18,10 @@ def load_packed(path, *, image_size, load_size):
   Raises:
     UserError: if the file is no such file, or its pictures have another size.
   """
-  if arrays.is_npz_with(path, "pairs"):
+  if in_memory.is_npz_with(path, "pairs"):
     dataset = pairs.PairDataset.load(path)
   else:
-    dataset = arrays.ArrayDataset.load(path, image_size=image_size)
+    dataset = in_memory.ArrayDataset.load(path, image_size=image_size)
   if dataset.load_size != load_size:
     raise UserError(
       f"{path} holds pictures of {dataset.load_size} pixels and "

@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from c3_jax.data import arrays, lists, pairs
+from c3_jax.data import in_memory, pairs
+from c3_jax.data.datasets import lists
 from c3_jax.errors import UserError
 
 SPLITS = {"train": "train", "fit": "val", "test": "test"}
@@ -230,7 +231,7 @@ def _to_frame(points, sizes):
   """
   longer = sizes.max(-1, keepdims=True)
   listed = sizes * np.minimum(1, LONGER_SIDE / longer)
-  return arrays.points_to_frame(points - 1, listed, 1, 1, crop="imm")
+  return in_memory.points_to_frame(points - 1, listed, 1, 1, crop="imm")
 
 
 def _decode(paths, size, reader):
@@ -240,12 +241,12 @@ def _decode(paths, size, reader):
     (uint8 [m, S, S, 3], int [m, 2], the m indices of the good files).
   """
   # Not at the top: packed pairs do without TensorFlow.
-  from c3_jax.data import pipeline
+  from c3_jax.data import streaming
 
   images, sizes, good = np.empty((len(paths), size, size, 3), np.uint8), [], []
-  for batch in pipeline.read(paths, load_size=size, crop="imm", reader=reader):
+  for batch in streaming.read(paths, load_size=size, crop="imm", reader=reader):
     images[len(good) : len(good) + len(batch["index"])] = batch["image"]
     good.extend(batch["index"].tolist())
     sizes.append(batch["file_size"])
-  pipeline.check_broken(paths, good)
+  streaming.check_broken(paths, good)
   return images[: len(good)], np.concatenate(sizes), good

@@ -8,7 +8,7 @@ at once and is read without TensorFlow.
 import numpy as np
 import tensorflow_datasets as tfds
 
-from c3_jax.data import aflw, celeba, lists, pf_pascal
+from c3_jax.data.datasets import aflw, celeba, lists, pf_pascal
 from c3_jax.errors import UserError
 
 _SEE = "Put the original files there; docs/data.md says where to get them."

@@ -8,7 +8,8 @@ which gives any example at once: prepare with file_format="array_record".
 import numpy as np
 import tensorflow_datasets as tfds
 
-from c3_jax.data import pf_pascal, pipeline, tfds_builders
+from c3_jax.data import streaming
+from c3_jax.data.datasets import pf_pascal, tfds_builders
 from c3_jax.data.scan import scan
 from c3_jax.errors import UserError
 
@@ -66,7 +67,7 @@ def load_tfds(data, split, *, image_size, load_size, crop, cache):
     return source[chosen[i]]["image"]
 
   if points is None and not cache:
-    return pipeline.StreamingDataset(names, reader=read, **options)
+    return streaming.StreamingDataset(names, reader=read, **options)
   return scan(
     names,
     image_size=image_size,

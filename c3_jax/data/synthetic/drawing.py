@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from c3_jax.data import head
-from c3_jax.data.head import EYE_U, EYE_V, MOUTH_U, MOUTH_V, NOSE_V
-from c3_jax.landmarks import cell_centres
+from c3_jax.data.synthetic import head
+from c3_jax.data.synthetic.head import EYE_U, EYE_V, MOUTH_U, MOUTH_V, NOSE_V
+from c3_jax.geometry.landmarks import cell_centres
 
 _EAR_V = 0.06
 

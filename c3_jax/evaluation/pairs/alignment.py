@@ -26,9 +26,9 @@ import dataclasses
 
 import numpy as np
 
-from c3_jax import landmarks
 from c3_jax.errors import UserError
-from c3_jax.evaluation.spline import spline
+from c3_jax.geometry import landmarks
+from c3_jax.geometry.spline import spline
 
 ALPHAS = (0.05, 0.1, 0.15)
 DEFINITIONS = ("scnet", "image", "box")

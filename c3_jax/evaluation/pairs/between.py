@@ -3,11 +3,11 @@
 import jax
 
 from c3_jax.data import pairs, synthetic
-from c3_jax.evaluation import (
+from c3_jax.evaluation.pairs import (
   alignment,
   consistency,
   disentanglement,
-  matches,
+  matching,
   transfer,
 )
 
@@ -38,8 +38,8 @@ class Between:
     self._listed = has_pairs(dataset)
     self._pairs = dataset
     if not self._listed:
-      self._pairs = matches.Neighbours(dataset, size)
-    self._match = matches.match_function(model, size)
+      self._pairs = matching.Neighbours(dataset, size)
+    self._match = matching.match_function(model, size)
     self._swap = disentanglement.swap_function(model, size)
     devices = jax.local_device_count()
     # Two pictures a pair.
@@ -47,10 +47,10 @@ class Between:
 
   def collect(self, variables, names):
     """{name: what the module of that name collects over all pairs}."""
-    batches = matches.matched(
+    batches = matching.matched(
       self._match, variables, self._pairs, self._batch_size
     )
-    return matches.collect(
+    return matching.collect(
       batches, {name: MODULES[name].collect for name in names}
     )
 

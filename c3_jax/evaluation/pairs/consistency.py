@@ -9,8 +9,8 @@ are consistent for nothing: "left_in_place" and "spread" beside it tell.
 import jax
 import numpy as np
 
-from c3_jax.data import head
-from c3_jax.evaluation import transfer
+from c3_jax.data.synthetic import head
+from c3_jax.evaluation.pairs import transfer
 
 _true_places = jax.jit(jax.vmap(head.correspondence))
 

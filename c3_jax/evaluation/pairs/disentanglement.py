@@ -9,8 +9,9 @@ is in the picture.
 import jax.numpy as jnp
 import numpy as np
 
-from c3_jax import augment, parallel
-from c3_jax.evaluation.consistency import percent
+from c3_jax.evaluation.pairs.consistency import percent
+from c3_jax.runtime import parallel
+from c3_jax.training import augment
 
 
 def swap_function(model, image_size):

@@ -19,7 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from c3_jax import augment, parallel
+from c3_jax.runtime import parallel
+from c3_jax.training import augment
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,9 +7,9 @@ Here, unlike in `alignment`, matches are read in the coordinates of
 import jax
 import numpy as np
 
-from c3_jax import warp
 from c3_jax.evaluation import regression
-from c3_jax.evaluation.spline import spline
+from c3_jax.geometry import warp
+from c3_jax.geometry.spline import spline
 from c3_jax.models import flow
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import io
 
-from c3_jax.data import aflw, example
+from c3_jax.data import fake
+from c3_jax.data.datasets import aflw
 from c3_jax.errors import UserError
 
 SIZES = {"lmdis": (110, 120), "mtfl": (150, 150)}
@@ -15,7 +16,7 @@ SIZES = {"lmdis": (110, 120), "mtfl": (150, 150)}
 @pytest.fixture
 def root(dots, tmp_path):
   """Both releases: 5 training and 3 test pictures."""
-  example.write_aflw(tmp_path, train=5, test=3)
+  fake.write_aflw(tmp_path, train=5, test=3)
   return tmp_path
 
 
@@ -23,7 +24,7 @@ def root(dots, tmp_path):
 def test_lists_come_back_point_for_point(root, release):
   """Names, and (x, y) that count from 0, of either split."""
   for split, n in (("train", 5), ("test", 3)):
-    drawn = [p for _, p in example._faces(split, n, 0, SIZES[release])]
+    drawn = [p for _, p in fake._faces(split, n, 0, SIZES[release])]
     images, names, pixels, sizes = aflw.read_split(
       root, split=split, release=release
     )

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from c3_jax.data import celeba, example, lists
+from c3_jax.data import fake
+from c3_jax.data.datasets import celeba, lists
 from c3_jax.errors import UserError
-from tests.resizing import resized
+from tests.reference.resizing import resized
 
 SIZE = {"image_size": 32, "load_size": 40, "crop": "imm", "cache": True}
 
@@ -64,10 +65,10 @@ def test_identity_leaves_out_every_picture_of_a_test_person():
 @pytest.mark.parametrize("nested", [False, True])
 def test_official_layouts_come_back_point_for_point(dots, tmp_path, nested):
   """The pictures and lists as drawn, flat or in Img/, Anno/ and Eval/."""
-  example.write_celeba(tmp_path, train=8, test=6)
+  fake.write_celeba(tmp_path, train=8, test=6)
   drawn = {}
   for split, n, first in (("train", 8, 1), ("test", 6, 9)):
-    faces = example._faces(split, n, 0, celeba.SIZE)
+    faces = fake._faces(split, n, 0, celeba.SIZE)
     drawn |= {f"{first + i:06}.jpg": p for i, (_, p) in enumerate(faces)}
   if nested:
     for folder, name in {
@@ -96,7 +97,7 @@ def test_official_layouts_come_back_point_for_point(dots, tmp_path, nested):
 
 def test_dve_crop_is_dves(dots, tmp_path):
   """Its 96 px: rows 30 to 208, resized to 136, and 20 px off each side."""
-  example.write_celeba(tmp_path, train=2, test=2)
+  fake.write_celeba(tmp_path, train=2, test=2)
   data = celeba.load_celeba(
     tmp_path,
     split="test",
@@ -106,7 +107,7 @@ def test_dve_crop_is_dves(dots, tmp_path):
     crop="dve",
     cache=True,
   )
-  pixels = np.array([p for _, p in example._faces("test", 2, 0, celeba.SIZE)])
+  pixels = np.array([p for _, p in fake._faces("test", 2, 0, celeba.SIZE)])
   expected = (pixels - [0, 30] + 0.5) * 136 / 178 - 20
   np.testing.assert_allclose((data.points + 1) * 48, expected, atol=1e-4)
   picture = Image.open(tmp_path / "img_align_celeba" / data.names[0])
@@ -116,7 +117,7 @@ def test_dve_crop_is_dves(dots, tmp_path):
 
 def test_streaming_finds_broken_pictures_as_they_come(dots, tmp_path):
   """162,000 pictures are not decoded in advance; fit and test are."""
-  example.write_celeba(tmp_path, train=4, test=2)
+  fake.write_celeba(tmp_path, train=4, test=2)
   (tmp_path / "img_align_celeba" / "000001.jpg").write_bytes(b"")
   options = SIZE | {"cache": False, "exclude": "mafl_test"}
   train = celeba.load_celeba(tmp_path, split="train", **options)
@@ -218,7 +219,7 @@ def _spoil(root, how):
 )
 def test_incomplete_or_wrong_releases_are_named(dots, tmp_path, how):
   """The message says which file or count is off."""
-  example.write_celeba(tmp_path, train=4, test=2)
+  fake.write_celeba(tmp_path, train=4, test=2)
   named = _spoil(tmp_path, how)
   with pytest.raises(UserError, match=named):
     for split in ("train", "fit"):
@@ -229,7 +230,7 @@ def test_incomplete_or_wrong_releases_are_named(dots, tmp_path, how):
 
 def test_identity_without_its_file_or_line_is_named(dots, tmp_path):
   """exclude=identity says what it lacks."""
-  example.write_celeba(tmp_path, train=4, test=2)
+  fake.write_celeba(tmp_path, train=4, test=2)
   path = tmp_path / "identity_CelebA.txt"
   path.write_text(path.read_text().split("\n", 1)[1])
   options = SIZE | {"split": "train", "exclude": "identity"}

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from c3_jax.data import example, lsun
+from c3_jax.data import fake
+from c3_jax.data.datasets import lsun
 from c3_jax.errors import UserError
-from tests.resizing import resized
+from tests.reference.resizing import resized
 
 OPTIONS = {"image_size": 24, "load_size": 30, "crop": "square"}
 
@@ -23,7 +24,7 @@ def test_lmdb_and_export_are_the_pictures_that_were_drawn(dots, tmp_path):
   """Both layouts, cached and streamed: the centre of Pillow's decoded WebP."""
   for name, lmdb in (("a", True), ("b", False)):
     (tmp_path / name).mkdir()
-    example.write_lsun(tmp_path / name, train=5, lmdb=lmdb)
+    fake.write_lsun(tmp_path / name, train=5, lmdb=lmdb)
   files = sorted((tmp_path / "b" / "car").rglob("*.webp"))
   assert [path.parent.parent.name for path in files] == ["0"] * 5
   pictures = [np.asarray(Image.open(path).convert("RGB")) for path in files]
@@ -39,7 +40,7 @@ def test_lmdb_and_export_are_the_pictures_that_were_drawn(dots, tmp_path):
 
 def test_lmdb_streams_in_the_order_of_its_array(dots, tmp_path):
   """Training batches of the LMDB and of the array in memory are the same."""
-  example.write_lsun(tmp_path, train=5, lmdb=True)
+  fake.write_lsun(tmp_path, train=5, lmdb=True)
   stream = _load(tmp_path, category="bedroom", cache=False)
   array = _load(tmp_path, category="bedroom")
   for a, b in itertools.islice(
@@ -56,7 +57,7 @@ def test_lmdb_streams_in_the_order_of_its_array(dots, tmp_path):
 
 def test_without_lmdb_the_package_is_named(dots, tmp_path, monkeypatch):
   """It is not a requirement of c3_jax."""
-  example.write_lsun(tmp_path, train=1, lmdb=True)
+  fake.write_lsun(tmp_path, train=1, lmdb=True)
   monkeypatch.setitem(sys.modules, "lmdb", None)
   with pytest.raises(UserError, match="pip install lmdb"):
     _load(tmp_path)

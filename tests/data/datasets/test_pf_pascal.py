@@ -1,18 +1,17 @@
 """Tests of PF-PASCAL: the public lists, what is new in them, the geometry."""
 
 import csv
-import pathlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from c3_jax.data import example, pairs, pf_pascal
+from c3_jax.data import fake, pairs
+from c3_jax.data.datasets import pf_pascal
 from c3_jax.errors import UserError
+from tests.conftest import ROOT
 
-COMMITTED = (
-  pathlib.Path(__file__).parents[1] / "docs" / "pf_pascal_leak_free.csv"
-)
+COMMITTED = ROOT / "docs" / "pf_pascal_leak_free.csv"
 
 
 def _lists(public_data):
@@ -92,7 +91,7 @@ def test_leak_free_is_what_a_slow_loop_finds():
 @pytest.mark.parametrize("scale", [1, 2])
 def test_pictures_of_voc_will_do(dots, tmp_path, scale):
   """Points refer to longer sides of 300: files of 600 give the same points."""
-  example.write_pf_pascal(tmp_path, train=2, test=2)
+  fake.write_pf_pascal(tmp_path, train=2, test=2)
   folder = tmp_path / "PF-dataset-PASCAL" / "JPEGImages"
   for path in folder.iterdir():
     picture = Image.open(path)
@@ -122,7 +121,7 @@ def test_pictures_of_voc_will_do(dots, tmp_path, scale):
 
 def test_a_broken_picture_takes_its_pairs_along(dots, tmp_path):
   """The others stay, with their own pictures and points."""
-  example.write_pf_pascal(tmp_path, train=4, test=3)
+  fake.write_pf_pascal(tmp_path, train=4, test=3)
   folder = tmp_path / "PF-dataset-PASCAL" / "JPEGImages"
   (folder / "2002_00001b.jpg").write_bytes(b"")
   data = pf_pascal.load_pf_pascal(tmp_path, split="test", size=60)
@@ -143,7 +142,7 @@ def test_a_broken_picture_takes_its_pairs_along(dots, tmp_path):
 )
 def test_wrong_lists_are_named(dots, tmp_path, old, new, named):
   """The message has the file, and the line or column."""
-  example.write_pf_pascal(tmp_path, train=1, test=1)
+  fake.write_pf_pascal(tmp_path, train=1, test=1)
   path = tmp_path / "image_pairs" / "test_pairs.csv"
   path.write_text(path.read_text().replace(old, new, 1))
   if "different" in named:
@@ -162,7 +161,7 @@ def _more_points(text):
 
 def test_points_outside_the_pictures_are_refused(dots, tmp_path):
   """Pictures of another release are not silently taken."""
-  example.write_pf_pascal(tmp_path, train=1, test=1)
+  fake.write_pf_pascal(tmp_path, train=1, test=1)
   folder = tmp_path / "PF-dataset-PASCAL" / "JPEGImages"
   for path in folder.glob("2002*"):
     Image.new("RGB", (40, 30)).save(path)
@@ -172,7 +171,7 @@ def test_points_outside_the_pictures_are_refused(dots, tmp_path):
 
 def test_lost_pictures_are_counted(dots, tmp_path):
   """Before anything is decoded."""
-  example.write_pf_pascal(tmp_path, train=2, test=1)
+  fake.write_pf_pascal(tmp_path, train=2, test=1)
   folder = tmp_path / "PF-dataset-PASCAL" / "JPEGImages"
   (folder / "2000_00001a.jpg").unlink()
   with pytest.raises(UserError, match="lacks 1 of 4 .*2000_00001a.jpg"):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from c3_jax.data import celeba, example, load, tfds_builders
+from c3_jax.data import fake, load
+from c3_jax.data.datasets import celeba, tfds_builders
 from c3_jax.errors import UserError
 from configs import common
 
@@ -19,9 +20,9 @@ def _prepare(name, tmp_path, **options):
   root, folder = tmp_path / "root", tmp_path / "tfds"
   root.mkdir()
   write = {
-    "mafl": example.write_celeba,
-    "aflw": example.write_aflw,
-    "pf_pascal": example.write_pf_pascal,
+    "mafl": fake.write_celeba,
+    "aflw": fake.write_aflw,
+    "pf_pascal": fake.write_pf_pascal,
   }
   write[name](root, train=4, test=3)
   tfds.disable_progress_bar()

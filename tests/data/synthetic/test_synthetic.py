@@ -8,23 +8,24 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from c3_jax.data import head, synthetic
+from c3_jax.data import synthetic
+from c3_jax.data.synthetic import drawing, faces, head
 from c3_jax.errors import UserError
-from c3_jax.landmarks import coords_to_pixels, grid, soft_argmax
+from c3_jax.geometry.landmarks import coords_to_pixels, grid, soft_argmax
 
 SIZE = 128
-draw = jax.jit(synthetic.render, static_argnames=("size", "supersample"))
+draw = jax.jit(drawing.render, static_argnames=("size", "supersample"))
 
 
-look = jax.jit(synthetic.sample_appearance)
-landmarks = jax.jit(synthetic.landmarks)
-correspondence = jax.jit(synthetic.correspondence)
+look = jax.jit(faces.sample_appearance)
+landmarks = jax.jit(head.landmarks)
+correspondence = jax.jit(head.correspondence)
 
 
 def poses(n, seed=0):
   """Poses with a leading axis n."""
   keys = jax.random.split(jax.random.key(seed), n)
-  return jax.jit(jax.vmap(synthetic.sample_pose))(keys)
+  return jax.jit(jax.vmap(faces.sample_pose))(keys)
 
 
 def one(tree, i):
@@ -187,8 +188,8 @@ def test_correspondence_there_and_back():
   @jax.jit
   @jax.vmap
   def there_and_back(a, b):
-    there, valid = synthetic.correspondence(a, b, xy)
-    back, again = synthetic.correspondence(b, a, there)
+    there, valid = head.correspondence(a, b, xy)
+    back, again = head.correspondence(b, a, there)
     return there, back, valid & again
 
   there, back, valid = there_and_back(poses(50), poses(50, seed=9))
@@ -242,7 +243,7 @@ def test_pictures_are_finite_and_in_range():
   """Every picture of extreme poses and looks is finite and in [0, 1]."""
   n = 32
   keys = jax.random.split(jax.random.key(11), n)
-  looks = jax.jit(jax.vmap(synthetic.sample_appearance))(keys)
+  looks = jax.jit(jax.vmap(faces.sample_appearance))(keys)
   looks = looks.replace(light_strength=jnp.ones(n))
   pose = poses(n).replace(
     scale=jnp.linspace(0.2, 3, n), yaw=jnp.linspace(-1.2, 1.2, n)
@@ -332,23 +333,23 @@ def test_points_are_those_of_the_pictures():
 def test_pictures_do_not_depend_on_when_they_are_drawn(monkeypatch):
   """Any order gives the same bytes; what is not asked for is not drawn."""
   expected, drawn = small_dataset("train")["images"], []
-  draw = synthetic._draw
+  draw = faces._draw
 
   def counted(key, indices, **options):
     drawn.extend(np.unique(indices))
     return draw(key, indices, **options)
 
-  monkeypatch.setattr(synthetic, "_draw", counted)
-  faces = synthetic.Faces(
+  monkeypatch.setattr(faces, "_draw", counted)
+  images = synthetic.Faces(
     3, split="train", n=700, image_size=24, load_size=30, batch=100
   )
-  assert (faces.shape, len(faces)) == (expected.shape, 700)
-  assert faces.dtype == np.uint8
+  assert (images.shape, len(images)) == (expected.shape, 700)
+  assert images.dtype == np.uint8
   assert not drawn
   order = np.random.default_rng(0).permutation(700)[:130]
   corner = np.s_[2:4, :5, 1]
   for index in (order[:7], order, slice(3, 9), 5, -1, [0, 0], corner):
-    np.testing.assert_array_equal(faces[index], expected[index])
+    np.testing.assert_array_equal(images[index], expected[index])
   assert len(drawn) == len({*order, *range(2, 9), 699, 0})
-  np.testing.assert_array_equal(np.asarray(faces), expected)
+  np.testing.assert_array_equal(np.asarray(images), expected)
   assert len(drawn) == 700

@@ -6,15 +6,15 @@ pixels of the lists; it shares nothing with `alignment`.
 
 import csv
 import math
-import pathlib
 
 import numpy as np
 import pytest
 
 from c3_jax.errors import UserError
-from c3_jax.evaluation import alignment
+from c3_jax.evaluation.pairs import alignment
+from tests.conftest import ROOT
 
-LISTS = pathlib.Path(__file__).parents[2] / "shared/data/pf_pascal_lists"
+LISTS = ROOT.parent / "shared/data/pf_pascal_lists"
 
 
 def ncnet(matches, pair, definition):

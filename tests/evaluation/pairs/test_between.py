@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from c3_jax import landmarks
 from c3_jax.data import pairs as pairs_lib
-from c3_jax.data.arrays import ArrayDataset
-from c3_jax.evaluation import between, evaluate, matches
+from c3_jax.data.in_memory import ArrayDataset
+from c3_jax.evaluation import evaluator as evaluate
+from c3_jax.evaluation.pairs import between, matching
+from c3_jax.geometry import landmarks
 from c3_jax.models import flow
 from configs import synthetic
 
@@ -157,7 +158,7 @@ def test_annotated_pictures_are_pairs_of_neighbours():
   np.testing.assert_allclose(
     found["transfer"]["identity"], 50 * distance.mean(), rtol=1e-5
   )
-  (batch,) = matches.Neighbours(data, SIZE).eval_batches(3)
+  (batch,) = matching.Neighbours(data, SIZE).eval_batches(3)
   np.testing.assert_array_equal(batch["image_target"][:2], data.images[0:4:2])
   np.testing.assert_array_equal(batch["points_source"][:2], data.points[1:4:2])
   np.testing.assert_array_equal(batch["mask"], [1, 1, 0])

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from c3_jax.data import synthetic
-from c3_jax.evaluation import consistency
+from c3_jax.data.synthetic import head
+from c3_jax.evaluation.pairs import consistency
 
 
 def batch(n, k, seed=0, side=5):
@@ -68,7 +69,7 @@ def test_landmarks_glued_to_the_skin_are_consistent(error):
   n = 6
   poses = synthetic.poses(3, split="test", n=2 * n)
   target, source = (jax.tree.map(lambda x: x[i::2], poses) for i in (0, 1))  # noqa: B023
-  place = jax.jit(jax.vmap(synthetic.landmarks))
+  place = jax.jit(jax.vmap(head.landmarks))
   values = {
     "target": np.asarray(place(target)),
     "source": np.asarray(place(source)) + [error, 0],

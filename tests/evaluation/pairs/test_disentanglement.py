@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from c3_jax import landmarks
-from c3_jax.data.arrays import ArrayDataset
-from c3_jax.evaluation import disentanglement, matches
+from c3_jax.data.in_memory import ArrayDataset
+from c3_jax.evaluation.pairs import disentanglement, matching
+from c3_jax.geometry import landmarks
 
 SIZE = 16
 
@@ -63,7 +63,7 @@ def dataset(n=13):
 
 def measure(leak, batch_size=4):
   """The report of a network with a leak, over six pairs."""
-  pairs = matches.Neighbours(dataset()[0], SIZE)
+  pairs = matching.Neighbours(dataset()[0], SIZE)
   function = disentanglement.swap_function(Toy(leak), SIZE)
   return disentanglement.report(function, np.float32(0), pairs, batch_size)
 
@@ -118,7 +118,7 @@ def test_batches_change_nothing():
 def test_pictures_that_are_all_alike_have_no_scale():
   """Nothing to measure by gives None, not a division by zero."""
   one = dataset()[0].images[:1]
-  pairs = matches.Neighbours(ArrayDataset(np.repeat(one, 8, 0)), SIZE)
+  pairs = matching.Neighbours(ArrayDataset(np.repeat(one, 8, 0)), SIZE)
   function = disentanglement.swap_function(Toy(0.0), SIZE)
   report = disentanglement.report(function, np.float32(0), pairs, 4)
   for change in report["appearance_change"].values():

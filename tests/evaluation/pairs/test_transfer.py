@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from c3_jax.evaluation import transfer
+from c3_jax.evaluation.pairs import transfer
 
 
 def test_errors_are_those_of_each_way_to_carry():

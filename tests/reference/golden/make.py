@@ -1,6 +1,6 @@
 """Makes tests/golden/outputs.npz with torchvision's own networks.
 
-python -m tests.golden.make
+python -m tests.reference.golden.make
 """
 
 import pathlib
@@ -8,8 +8,8 @@ import pathlib
 import numpy as np
 import torch
 
-from tests import oracles
-from tests.golden import weights
+from tests.reference import oracles
+from tests.reference.golden import weights
 
 PLACE = pathlib.Path(__file__).parent / "outputs.npz"
 

@@ -5,7 +5,7 @@
 
 import numpy as np
 
-from c3_jax import pretrained
+from c3_jax.models import porting
 
 NETWORKS = ("resnet50", "vgg16", "vgg19")
 STRIDES = (32, 16, 8)
@@ -19,11 +19,11 @@ def images():
 
 def state(network):
   """A state dict as torchvision names it, without the classifier."""
-  module, table = pretrained.NETWORKS[network]
-  shapes = pretrained.shapes(module)
+  module, table = porting.NETWORKS[network]
+  shapes = porting.shapes(module)
   rng = np.random.RandomState(NETWORKS.index(network))
   tensors = {}
-  for name, path in sorted(pretrained.namings(shapes, table)[0].items()):
+  for name, path in sorted(porting.namings(shapes, table)[0].items()):
     shape = shapes[path]
     if len(shape) == 4:
       shape = (shape[3], shape[2], *shape[:2])

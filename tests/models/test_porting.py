@@ -6,14 +6,14 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from c3_jax import pretrained
 from c3_jax.errors import UserError
+from c3_jax.models import porting
 from c3_jax.models.resnet import ResNet
 from c3_jax.models.vgg import VGG
 
 SMALL = ResNet(stage_sizes=(1, 2, 1, 1), width=8)
-SHAPES = pretrained.shapes(SMALL)
-TORCHVISION, TRANSFORMERS = pretrained.namings(SHAPES, pretrained.RESNET)
+SHAPES = porting.shapes(SMALL)
+TORCHVISION, TRANSFORMERS = porting.namings(SHAPES, porting.RESNET)
 
 
 def state_of(naming=TORCHVISION, prefix="", dtype=np.float32):
@@ -35,8 +35,8 @@ def state_of(naming=TORCHVISION, prefix="", dtype=np.float32):
 
 def port(state):
   """The state as variables of `SMALL`."""
-  return pretrained.port(
-    state, SMALL, pretrained.RESNET, origin="file.pth", title="resnet50"
+  return porting.port(
+    state, SMALL, porting.RESNET, origin="file.pth", title="resnet50"
   )
 
 
@@ -156,17 +156,17 @@ def test_damage_shows_in_the_classifier_too():
 )
 def test_another_network_is_recognised(network, given):
   """A file of another network is named by what it is, with the option."""
-  module, table = pretrained.NETWORKS[given]
-  shapes = pretrained.shapes(module)
+  module, table = porting.NETWORKS[given]
+  shapes = porting.shapes(module)
   state = {}
-  for name, path in pretrained.namings(shapes, table)[0].items():
+  for name, path in porting.namings(shapes, table)[0].items():
     shape = shapes[path]
     shape = (*shape[:1:-1], *shape[:2]) if len(shape) == 4 else shape
     # One number for all of a tensor: no memory is needed.
     state[name] = np.broadcast_to(np.float32(1), shape)
   with pytest.raises(UserError, match=f"It is a {given}: .*--{given}") as error:
-    pretrained.port(
-      state, *pretrained.NETWORKS[network], origin="file", title=network
+    porting.port(
+      state, *porting.NETWORKS[network], origin="file", title=network
     )
   assert "\n" not in str(error.value)
 
@@ -189,12 +189,12 @@ def test_files(tmp_path):
   variables = port(state_of())
   about = {"network": "resnet50", "source_sha256": "ab", "date": "2026-01-01"}
   folder = tmp_path / "new" / "folder"
-  pretrained.save(variables, about, folder, "resnet50")
-  got = pretrained.load(folder, "resnet50", key="weights.resnet50")
+  porting.save(variables, about, folder, "resnet50")
+  got = porting.load(folder, "resnet50", key="weights.resnet50")
   assert got.keys() == variables.keys()
   for path, value in variables.items():
     np.testing.assert_array_equal(got[path], value)
-  assert pretrained.about(folder, "resnet50", key="x") == about
+  assert porting.about(folder, "resnet50", key="x") == about
   assert json.loads((folder / "resnet50.json").read_text()) == about
   assert len(list(folder.iterdir())) == 2
 
@@ -211,30 +211,30 @@ def test_wrong_files_are_named(tmp_path):
   ):
     if content in ("half", "foreign"):
       network = {"half": "resnet50", "foreign": "vgg16"}[content]
-      pretrained.save(variables, {"network": network}, tmp_path, "resnet50")
+      porting.save(variables, {"network": network}, tmp_path, "resnet50")
     if content == "half":
       place.write_bytes(place.read_bytes()[:-100])
     elif content == b"":
       place.write_bytes(content)
     with pytest.raises(UserError, match=message) as error:
-      pretrained.load(tmp_path, "resnet50", key="weights.resnet50")
+      porting.load(tmp_path, "resnet50", key="weights.resnet50")
     assert "python -m c3_jax.port_weights --resnet50=FILE" in str(error.value)
 
 
 def test_fit_names_the_first_difference():
   """A network of other shapes is refused; a VGG may leave layers unused."""
-  module, _ = pretrained.NETWORKS["vgg16"]
+  module, _ = porting.NETWORKS["vgg16"]
   variables = {
     path: np.broadcast_to(np.float32(1), shape)
-    for path, shape in pretrained.shapes(module).items()
+    for path, shape in porting.shapes(module).items()
   }
-  wanted = pretrained.shapes(VGG("vgg16", taps=("conv2_2",)))
-  fitted = pretrained.fit(variables, wanted, exactly=False)
+  wanted = porting.shapes(VGG("vgg16", taps=("conv2_2",)))
+  fitted = porting.fit(variables, wanted, exactly=False)
   assert set(fitted["params"]) == {"conv1_1", "conv1_2", "conv2_1", "conv2_2"}
   with pytest.raises(ValueError, match="conv3_1.* there and absent in the"):
-    pretrained.fit(variables, wanted)
-  thin = pretrained.shapes(VGG("vgg16", taps=("conv1_1",), width=0.5))
+    porting.fit(variables, wanted)
+  thin = porting.shapes(VGG("vgg16", taps=("conv1_1",), width=0.5))
   with pytest.raises(
     ValueError, match=r"conv1_1/bias is \(64,\) there and \(32,\)"
   ):
-    pretrained.fit(variables, thin, exactly=False)
+    porting.fit(variables, thin, exactly=False)

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from c3_jax.data.faces import Appearance, render
-from c3_jax.data.head import (
+from c3_jax.data.synthetic.drawing import Appearance, render
+from c3_jax.data.synthetic.head import (
   Pose,
   correspondence,
   landmarks,

@@ -22,11 +22,11 @@ import jax
 import numpy as np
 from PIL import Image
 
-from c3_jax.data import image_files, streaming
+from c3_jax import geometry
+from c3_jax.data import streaming
 from c3_jax.inference import predictor
 from c3_jax.runs import trained as restore
 from c3_jax.runtime import parallel
-from c3_jax.training import augment
 
 COUNT, FIRST = 1000, 100
 BROKEN = (7, 400, 801)
@@ -107,19 +107,19 @@ def largest_difference(a, b):
 
 def by_pipeline(trained, folder, names):
   """{file: [2 k]} with the pictures as training loads them."""
-  frame = image_files.Frame.of(trained.config)
+  frame = geometry.Frame.of(trained.config)
   function = parallel.pmap_eval(predictor.forward(trained.model))
   paths = [str(folder / name) for name in names]
   result = {}
   for batch in streaming.read(
     paths, load_size=frame.load_size, crop=frame.crop
   ):
-    images = augment.centre_crop(batch["image"], frame.image_size)
+    images = geometry.centre_crop(batch["image"], frame.image_size)
     points, _ = function(trained.variables, {"image": images})
     for index, xy, size in zip(
       batch["index"], points, batch["file_size"], strict=True
     ):
-      result[names[index]] = frame.to_file(xy, size).ravel()
+      result[names[index]] = frame.coords_to_file(xy, size).ravel()
   return result
 
 

@@ -8,7 +8,6 @@ program's own; only `input` reads the dataset. Everything is timed warm.
 """
 
 import functools
-import json
 import logging
 import os
 import pathlib
@@ -24,7 +23,7 @@ from c3_jax.evaluation import evaluator as evaluate
 from c3_jax.models import flow
 from c3_jax.models.resnet import ResNet
 from c3_jax.profiling import breakdown, flops, table, timing
-from c3_jax.runtime import cli, parallel
+from c3_jax.runtime import cli, files, parallel
 from c3_jax.training import build, steps
 
 logger = logging.getLogger(__name__)
@@ -273,9 +272,7 @@ def main():
   )
   print(table.table(result), flush=True)
   if out:
-    part = out.with_name(out.name + ".part")
-    part.write_text(json.dumps(result, indent=1) + "\n")
-    os.replace(part, out)
+    files.write_json(out, result)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from c3_jax.data import image_files
 from c3_jax.errors import UserError
 from c3_jax.inference.predictor import Predictor, Regressor
 from c3_jax.runs import trained as restore
-from c3_jax.runtime import cli
+from c3_jax.runtime import cli, files
 
 # As a program this module is __main__, which c3_jax does not log for.
 logger = logging.getLogger("c3_jax.predict")
@@ -93,22 +93,17 @@ def predict(
     trained.step,
     predictor.batch_size,
   )
-  part = out.with_name(f".{out.name}.{os.getpid()}.part")
-  try:
-    # Names of files may be bytes that are no UTF-8.
-    with open(
-      part, "w", newline="", encoding="utf-8", errors="surrogateescape"
-    ) as file:
-      table = Table(file, predictor.k, estimate)
-      failed = _run(root, names, predictor, table, overlay)
+  # Names of files may be bytes that are not UTF-8.
+  with files.write_whole(
+    out, "w", newline="", encoding="utf-8", errors="surrogateescape"
+  ) as file:
+    table = Table(file, predictor.k, estimate)
+    failed = _run(root, names, predictor, table, overlay)
     if len(failed) == len(names):
       raise UserError(
         f"none of the {len(names)} files of {images} can be read: convert "
         "them to JPEG or PNG."
       )
-    os.replace(part, out)
-  finally:
-    part.unlink(missing_ok=True)
   return len(names) - len(failed), failed
 
 
@@ -133,7 +128,7 @@ class Table:
     Args:
       names: n str, the first column.
       sizes: n (width, height) of the files.
-      frame: `image_files.Frame`.
+      frame: `geometry.Frame`.
       points: [n, k, 2] landmarks in [-1, 1] of the frame.
       certain: [n, k], their confidence.
 
@@ -148,10 +143,10 @@ class Table:
     for name, size, xy, c, more in zip(
       names, sizes, points, certain, estimates, strict=True
     ):
-      pixels = frame.to_file(xy, size)
+      pixels = frame.coords_to_file(xy, size)
       row = [f"{x:.3f}" for x in pixels.flat] + [f"{x:.4f}" for x in c]
       if more is not None:
-        more = frame.to_file(more, size)
+        more = frame.coords_to_file(more, size)
         row += [f"{x:.3f}" for x in more.flat]
       self._writer.writerow([name, *row])
       result.append((pixels, more))
@@ -163,13 +158,13 @@ def _run(root, names, predictor, table, overlay):
   failed, batch, start = [], [], time.monotonic()
   logged = start
   with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-    files = read_all(
+    images = read_all(
       (os.path.join(root, name) for name in names),
       predictor.frame,
       pool,
       predictor.batch_size,
     )
-    for i, (name, (path, image, size)) in enumerate(zip(names, files)):
+    for i, (name, (path, image, size)) in enumerate(zip(names, images)):
       if image is None:
         logger.warning("Left out: %s", size)
         failed.append(name)

@@ -7,15 +7,13 @@ deviation; the paper's row stands beside. It reads config.json and eval/*.json.
 """
 
 import json
-import os
-import pathlib
 
 import numpy as np
 from absl import flags
 
 from c3_jax.errors import UserError
 from c3_jax.runs import compare
-from c3_jax.runtime import cli
+from c3_jax.runtime import cli, files
 
 # Rows of Table 1, per cent, {dataset: {K: per cent}}.
 TABLE_1 = {
@@ -251,10 +249,9 @@ def main():
   if not flags.FLAGS.out:
     print(text, end="")
     return
-  out = pathlib.Path(flags.FLAGS.out)
-  part = out.with_name(f".{out.name}.part")
-  part.write_text(text)
-  os.replace(part, out)
+  cli.check_out(flags.FLAGS.out)
+  with files.write_whole(flags.FLAGS.out, "w", encoding="utf-8") as file:
+    file.write(text)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ import pathlib
 import numpy as np
 from PIL import Image
 
+from c3_jax import geometry
 from c3_jax.data import synthetic
 from c3_jax.data.datasets import celeba, lsun
-from c3_jax.geometry import landmarks
 
 SIDE = 64
 
@@ -210,7 +210,7 @@ def _faces(split, n, seed, size=(SIDE, SIDE)):
     picture = Image.fromarray(image)
     if size != picture.size:
       picture = picture.resize(size, Image.BICUBIC)
-    yield picture, landmarks.coords_to_pixels(points, np.array(size))
+    yield picture, geometry.coords_to_pixels(points, np.array(size))
 
 
 def _write_lines(path, lines):

@@ -11,16 +11,14 @@ import contextlib
 import io
 import os
 import pathlib
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 import simplejpeg
 from PIL import Image
 
-from c3_jax.data import in_memory
+from c3_jax import geometry
 from c3_jax.errors import UserError
-from c3_jax.training import augment
 
 # Files are read in as many threads as there are cores already.
 cv2.setNumThreads(0)
@@ -38,51 +36,6 @@ class Unreadable(UserError):
   """A file that is no picture, or a damaged one."""
 
 
-class Frame(NamedTuple):
-  """Which part of a file a network sees.
-
-  Attributes:
-    image_size: side of the frame in pixels.
-    load_size: side of the loaded picture in pixels, at least image_size.
-    crop: rule of `in_memory.crop_box`, what is loaded of a file.
-  """
-
-  image_size: int
-  load_size: int
-  crop: str
-
-  @classmethod
-  def of(cls, config):
-    """That of a run's config.
-
-    Raises:
-      UserError: the config is of a version that does not say.
-    """
-    data = config.data
-    try:
-      # Listed pairs are seen whole.
-      crop = "imm" if data.name == "pf_pascal" else data.crop
-      return cls(data.image_size, data.load_size, crop)
-    except AttributeError as error:
-      raise UserError(
-        f"config.json of the run is of another version ({error}): use the "
-        "version of c3_jax it was trained with."
-      ) from error
-
-  def to_file(self, points, file_size):
-    """Points [.., P, 2] in [-1, 1] of the frame in pixels of the file.
-
-    0 is the centre of the file's first pixel.
-    """
-    return in_memory.points_to_file(
-      np.asarray(points, np.float64),
-      file_size,
-      self.image_size,
-      self.load_size,
-      self.crop,
-    )
-
-
 def read(path, frame):
   """Reads one file as the network sees it.
 
@@ -98,7 +51,7 @@ def read(path, frame):
     Unreadable: says why.
   """
   image, size = load(path, frame.load_size, frame.crop)
-  return augment.centre_crop(image[None], frame.image_size)[0], size
+  return geometry.centre_crop(image[None], frame.image_size)[0], size
 
 
 def load(path, load_size, crop):
@@ -107,7 +60,7 @@ def load(path, load_size, crop):
   Args:
     path: of a file in any format that Pillow reads, or an open binary file.
     load_size: side of the loaded picture in pixels.
-    crop: rule of `in_memory.crop_box`.
+    crop: rule of `geometry.crop_box`.
 
   Returns:
     (image, size): uint8 [load_size, load_size, 3], black where the box ends
@@ -118,7 +71,7 @@ def load(path, load_size, crop):
   """
   image = decode(path)
   size = image.shape[1::-1]
-  left, top, width, height = map(int, in_memory.crop_box(crop, *size))
+  left, top, width, height = map(int, geometry.crop_box(crop, *size))
   if width * height > _LARGEST:
     raise Unreadable(
       f"{path} cannot be read: its box of {width} x {height} pixels has more "

@@ -9,6 +9,7 @@ import itertools
 import numpy as np
 
 from c3_jax.data import in_memory, sampler
+from c3_jax.runtime import files
 
 # PASCAL VOC's, in the order of the numbers 1 to 20 in the lists.
 CATEGORIES = (
@@ -146,7 +147,7 @@ class PairDataset:
     fields = {name: getattr(self, name) for name in _FIELDS}
     fields["names"] = np.array(self.names, np.str_)
     subsets = {f"subset_{name}": part for name, part in self.subsets.items()}
-    in_memory.write_npz(
+    files.write_npz(
       path,
       fields | subsets | {"subsets": np.array(list(self.subsets), np.str_)},
     )
@@ -154,9 +155,9 @@ class PairDataset:
   @classmethod
   def load(cls, path):
     """Reads a file of `save`; raises `UserError` if it is none."""
-    names = in_memory.read_npz(path, ("subsets",))["subsets"].tolist()
+    names = files.read_npz(path, ("subsets",))["subsets"].tolist()
     keys = {name: f"subset_{name}" for name in names}
-    fields = in_memory.read_npz(path, (*_FIELDS, *keys.values()))
+    fields = files.read_npz(path, (*_FIELDS, *keys.values()))
     subsets = {name: fields.pop(key) for name, key in keys.items()}
     return cls(**fields, subsets=subsets)
 

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 
+from c3_jax import geometry
 from c3_jax.data import in_memory, streaming
 from c3_jax.errors import UserError
 
@@ -39,7 +40,7 @@ def scan(
       the first pixel, or None.
     names: list of n str; by default the paths.
     cache: keep the decoded pictures in memory.
-    crop: rule of `in_memory.crop_box`.
+    crop: rule of `geometry.crop_box`.
     pixels_size: (width, height), or [n, 2] of them, of the pictures that
       `pixels` was measured on, where that is another scale of the files.
     reader: function index -> bytes that stands in for the files, or None.
@@ -77,8 +78,8 @@ def scan(
     sizes = np.concatenate(sizes)
     if pixels_size is not None:
       sizes = np.broadcast_to(pixels_size, (n, 2))[good]
-    points = in_memory.points_to_frame(
-      np.asarray(pixels)[good], sizes, image_size, load_size, crop
+    points = geometry.Frame(image_size, load_size, crop).file_to_coords(
+      np.asarray(pixels)[good], sizes
     )
   if cache:
     return in_memory.ArrayDataset(

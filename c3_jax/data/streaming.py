@@ -11,6 +11,7 @@ import threading
 
 import numpy as np
 
+from c3_jax import geometry
 from c3_jax.data import in_memory, sampler
 from c3_jax.data.decode import load, tf
 from c3_jax.errors import UserError
@@ -30,7 +31,7 @@ class _Pictures:
   """
 
   def __init__(self, paths, load_size, crop, read=None):
-    in_memory.crop_box(crop, 1.0, 1.0)  # Refuses an unknown rule.
+    geometry.crop_box(crop, 1.0, 1.0)  # Refuses an unknown rule.
     self.paths = paths if read else [os.fspath(path) for path in paths]
     self.read = read
     # Two threads at once may not read.
@@ -87,7 +88,7 @@ def read(paths, *, load_size, crop="square", reader=None):
   Args:
     paths: list of n file names, in any format that Pillow reads.
     load_size: side of the loaded picture in pixels.
-    crop: rule of `in_memory.crop_box`.
+    crop: rule of `geometry.crop_box`.
     reader: function index -> bytes that stands in for the files, or None.
 
   Yields:

@@ -18,6 +18,7 @@ import dataclasses
 
 import numpy as np
 
+from c3_jax import geometry
 from c3_jax.errors import UserError
 from c3_jax.evaluation import regression
 
@@ -110,7 +111,7 @@ class Data:
   @classmethod
   def of(cls, *coords, size, normaliser):
     """From the four arrays in [-1, 1], in the order of the attributes."""
-    pixels = (regression.to_corner_pixels(each, size) for each in coords)
+    pixels = (geometry.coords_to_corner_pixels(each, size) for each in coords)
     return cls(*pixels, size, normaliser)
 
   def errors(self, regressor, normaliser=None):

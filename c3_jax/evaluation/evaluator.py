@@ -1,6 +1,5 @@
 """Evaluation of a trained model on a dataset: the numbers."""
 
-import json
 import os
 import pathlib
 
@@ -8,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from c3_jax import geometry
 from c3_jax.errors import UserError
 from c3_jax.evaluation import conventions, regression
 from c3_jax.evaluation.pairs import between
-from c3_jax.geometry import landmarks, warp
-from c3_jax.runtime import parallel
-from c3_jax.training import augment
+from c3_jax.geometry import warp
+from c3_jax.runtime import files, parallel
 
 
 def landmark_function(model, image_size):
@@ -27,14 +26,14 @@ def landmark_function(model, image_size):
     images = batch["image"].astype(jnp.float32) / 255
     if "warp" in batch:
       extent = images.shape[1] / image_size
-      grid = landmarks.grid(image_size, image_size)
+      grid = geometry.grid(image_size, image_size)
       images = jax.vmap(
         lambda image, matrix: warp.sample(
           image, warp.affine(matrix, grid), extent=extent
         )
       )(images, batch["warp"])
     else:
-      images = augment.centre_crop(images, image_size)
+      images = geometry.centre_crop(images, image_size)
     return model.apply(variables, images, method=_points)
 
   return parallel.pmap_eval(detect)
@@ -265,9 +264,7 @@ def evaluate(config, evaluator, variables, untrained, step, workdir):
   report |= evaluator.between(variables, untrained)
   path = pathlib.Path(workdir) / "eval" / f"{name}.json"
   path.parent.mkdir(exist_ok=True)
-  part = path.with_suffix(".part")
-  part.write_text(json.dumps(report, indent=1) + "\n")
-  os.replace(part, path)
+  files.write_json(path, report)
   return report
 
 

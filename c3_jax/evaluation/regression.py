@@ -48,14 +48,6 @@ class Regressor:
     )
 
 
-def to_corner_pixels(coords, size):
-  """Maps (x, y) in [-1, 1] to [0, size], 0 = the image's corner (as IMM).
-
-  This is half a pixel more than `landmarks.coords_to_pixels`.
-  """
-  return (np.asarray(coords, np.float64) + 1) / 2 * size
-
-
 def fit_regressor(landmarks, points, *, intercept, origin=0.0, ridge=0.0):
   """Fits annotated points to landmarks by least squares.
 

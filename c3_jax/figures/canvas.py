@@ -15,6 +15,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, PathPatch
 from matplotlib.path import Path
 
+from c3_jax.runtime import files
+
 WIDTH = 900  # pixels; about what a README shows
 DPI = 100
 CELL = 320  # largest side of a picture in pixels
@@ -157,13 +159,7 @@ def mark_legend(figure, marks):
 
 def save(figure, path):
   """Writes the PNG whole or not at all."""
-  path = os.fspath(path)
   os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-  partial = f"{path}.{os.getpid()}.partial"
-  try:
+  with files.write_whole(path) as file:
     # Without matplotlib's version in it, the same figure is the same file.
-    figure.savefig(partial, format="png", dpi=DPI, metadata={"Software": None})
-    os.replace(partial, path)
-  finally:
-    if os.path.exists(partial):
-      os.remove(partial)
+    figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})

@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from c3_jax import geometry
 from c3_jax.evaluation import evaluator as evaluate
 from c3_jax.evaluation import regression
 from c3_jax.evaluation.pairs import between
 from c3_jax.evaluation.pairs.transfer import transferred
 from c3_jax.figures import curves, grids
-from c3_jax.training import augment
 
 SHOWN = 18
 SWAPPED = 6
@@ -53,7 +53,7 @@ def draw(config, workdir, model, splits, variables, evaluator, report):
   if report is not None and "regressor" in report:
     regressor = regression.Regressor.from_json(report["regressor"]["intercept"])
     size = config.data.image_size
-    pixels = regressor.apply(regression.to_corner_pixels(points, size))
+    pixels = regressor.apply(geometry.coords_to_corner_pixels(points, size))
     predicted = 2 * pixels / size - 1
     found = evaluator.landmarks(variables, "test")
     errors = image_errors(config, splits, found, report)
@@ -121,7 +121,7 @@ def pictures(dataset, size):
     if len(images) == 1:
       images = np.repeat(images, 2, 0)
       points = None if points is None else np.repeat(points, 2, 0)
-  images = augment.centre_crop(images, size)
+  images = geometry.centre_crop(images, size)
   return images.astype(np.float32) / 255, points
 
 
@@ -132,7 +132,7 @@ def image_errors(config, splits, found, report):
   shape; `found` are the landmarks [n, k, 2] of the test images.
   """
   size = config.data.image_size
-  pixels = lambda points: regression.to_corner_pixels(points, size)  # noqa: E731
+  pixels = lambda points: geometry.coords_to_corner_pixels(points, size)  # noqa: E731
   estimates = {
     name.replace("_", " "): regression.Regressor.from_json(
       report["regressor"][name]

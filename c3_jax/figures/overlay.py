@@ -7,6 +7,7 @@ from PIL import Image, ImageDraw
 
 from c3_jax.data import image_files
 from c3_jax.figures.canvas import landmark_colours
+from c3_jax.runtime import files
 
 # Small pictures are enlarged, large ones reduced, to be looked at.
 SMALLEST, LARGEST = 320, 1280
@@ -48,13 +49,8 @@ def save(source, target, landmarks, points=None):
   for xy in [] if points is None else place(points):
     draw.circle(xy.tolist(), radius + 1, outline="white", width=2)
   os.makedirs(os.path.dirname(target), exist_ok=True)
-  part = f"{target}.part"
-  try:
-    picture.save(part, "PNG", compress_level=1)
-    os.replace(part, target)
-  finally:
-    if os.path.exists(part):
-      os.remove(part)
+  with files.write_whole(target) as file:
+    picture.save(file, "PNG", compress_level=1)
 
 
 def _scale(side):

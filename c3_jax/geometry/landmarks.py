@@ -1,52 +1,9 @@
-"""Coordinates, soft-argmax and gaussian maps.
-
-One coordinate convention holds in the whole project: a point is (x, y) in
-[-1, 1], x to the right and y down, with -1 and +1 at the outer EDGES of the
-image. Pixel i of a row of W pixels has its centre at (2 i + 1) / W - 1, so
-coordinates do not depend on resolution, and
-
-  pixel = ((x + 1) W - 1) / 2        (0 = centre of the first pixel).
-"""
+"""Landmarks: read off score maps by soft-argmax, drawn as gaussian maps."""
 
 import jax
 import jax.numpy as jnp
 
-
-def coords_to_pixels(points, size):
-  """Maps coordinates in [-1, 1] to pixels, 0 = centre of the first pixel.
-
-  Args:
-    points: [..., 2] array of (x, y) in [-1, 1].
-    size: image side in pixels, or (width, height).
-
-  Returns:
-    [..., 2] array of pixels. NumPy in, NumPy out.
-  """
-  width, height = (size, size) if isinstance(size, int) else size
-  scale = [width, height]
-  if isinstance(points, jax.Array):
-    scale = jnp.array(scale, points.dtype)
-  return ((points + 1) * scale - 1) / 2
-
-
-def pixels_to_coords(pixels, size):
-  """Inverse of `coords_to_pixels`: pixels [..., 2] to (x, y) in [-1, 1]."""
-  width, height = (size, size) if isinstance(size, int) else size
-  scale = [width, height]
-  if isinstance(pixels, jax.Array):
-    scale = jnp.array(scale, pixels.dtype)
-  return (2 * pixels + 1) / scale - 1
-
-
-def cell_centres(n, dtype=jnp.float32):
-  """Coordinates in [-1, 1] of the centres of n cells: [n]."""
-  return (2 * jnp.arange(n, dtype=dtype) + 1) / n - 1
-
-
-def grid(height, width, dtype=jnp.float32):
-  """Coordinates (x, y) of every cell of a map: [height, width, 2]."""
-  x, y = jnp.meshgrid(cell_centres(width, dtype), cell_centres(height, dtype))
-  return jnp.stack([x, y], -1)
+from c3_jax.geometry.frame import cell_centres
 
 
 def soft_argmax(logits, *, temperature=1.0, marginal=False):

@@ -1,17 +1,52 @@
-"""Points that move along with landmarks, whatever the landmarks do."""
+"""Thin-plate splines: IMM's random ones, and one between two sets of landmarks.
 
+Both have the kernel U(r) = r^2 log r^2.
+"""
+
+import jax.numpy as jnp
 import numpy as np
 
 # On the diagonal: landmarks on one spot have one displacement.
 SMOOTHING = 1e-3
 
 
-def spline(source, target, points):
+def control_grid(n):
+  """Places n x n control points from edge to edge of [-1, 1]: [n * n, 2]."""
+  line = jnp.linspace(-1.0, 1.0, n)
+  x, y = jnp.meshgrid(line, line)
+  return jnp.stack([x.ravel(), y.ravel()], -1)
+
+
+def kernel(a, b):
+  """Evaluates r^2 log r^2 between point sets [m, 2] and [n, 2]: [m, n]."""
+  dx, dy = (a[:, None, i] - b[None, :, i] for i in range(2))
+  # Not a sum over an axis: XLA then makes one loop of the whole kernel.
+  r2 = dx**2 + dy**2
+  # The inner `where` keeps the gradient finite at r = 0.
+  return jnp.where(r2 > 0, r2 * jnp.log(jnp.where(r2 > 0, r2, 1.0)), 0.0)
+
+
+def displacement(coords, controls, weights):
+  """Evaluates sum_k w_k U(|x - c_k|), the displacement of a spline.
+
+  Args:
+    coords: [..., 2].
+    controls: [n, 2] control points.
+    weights: [n, 2].
+
+  Returns:
+    [..., 2] displacements, U(r) = r^2 log r^2 (IMM's random warps).
+  """
+  flat = coords.reshape(-1, 2)
+  return (kernel(flat, controls) @ weights).reshape(coords.shape)
+
+
+def carry(source, target, points):
   """Moves points by the thin-plate spline that takes source to target.
 
-  Unlike `warp.tps_interpolate` it forgives landmarks on one spot or on one
-  line: displacements are smoothed, and of the affine parts that fit alike the
-  one nearest to standing still is taken.
+  It tolerates landmarks on one spot or on one line, where SciPy's raises:
+  displacements are smoothed, and of the affine parts that fit equally well the
+  one nearest to the identity is taken.
 
   Args:
     source, target: [n, K, 2] control points.

@@ -49,65 +49,6 @@ def affine(matrix, coords):
   return coords @ matrix[:, :2].T + matrix[:, 2]
 
 
-def control_grid(n):
-  """n x n control points from edge to edge of [-1, 1]: [n * n, 2]."""
-  line = jnp.linspace(-1.0, 1.0, n)
-  x, y = jnp.meshgrid(line, line)
-  return jnp.stack([x.ravel(), y.ravel()], -1)
-
-
-def tps_kernel(a, b):
-  """Thin-plate kernel r^2 log r^2 between point sets [m, 2], [n, 2]: [m, n]."""
-  dx, dy = (a[:, None, i] - b[None, :, i] for i in range(2))
-  # Not a sum over an axis: XLA then makes one loop of the whole kernel.
-  r2 = dx**2 + dy**2
-  # The inner `where` keeps the gradient finite at r = 0.
-  return jnp.where(r2 > 0, r2 * jnp.log(jnp.where(r2 > 0, r2, 1.0)), 0.0)
-
-
-def tps_weighted(coords, controls, weights):
-  """Displacement sum_k w_k U(|x - c_k|) of a spline given by its weights.
-
-  Args:
-    coords: [..., 2].
-    controls: [n, 2] control points.
-    weights: [n, 2].
-
-  Returns:
-    [..., 2] displacements, U(r) = r^2 log r^2 (IMM's random warps).
-  """
-  flat = coords.reshape(-1, 2)
-  return (tps_kernel(flat, controls) @ weights).reshape(coords.shape)
-
-
-def tps_interpolate(source, target, coords):
-  """Moves coordinates by the thin-plate spline that takes source to target.
-
-  Args:
-    source, target: [n, 2] control points, n >= 3 and not on one line.
-    coords: [..., 2] points to move.
-
-  Returns:
-    [..., 2]; `coords == source` gives `target`. The same function as SciPy's
-    `RBFInterpolator(source, target, kernel="thin_plate_spline", degree=1)`.
-  """
-  n = source.shape[0]
-  polynomial = jnp.concatenate([jnp.ones_like(source[:, :1]), source], 1)
-  zeros = jnp.zeros((3, 3), source.dtype)
-  lhs = jnp.block(
-    [
-      [tps_kernel(source, source), polynomial],
-      [polynomial.T, zeros],
-    ]
-  )
-  rhs = jnp.concatenate([target, zeros[:, :2]])
-  solution = jnp.linalg.solve(lhs, rhs)
-  flat = coords.reshape(-1, 2)
-  moved = tps_kernel(flat, source) @ solution[:n]
-  moved += solution[n] + flat @ solution[n + 1 :]
-  return moved.reshape(coords.shape)
-
-
 def resize_map(field, height, width):
   """Resizes a coordinate field or map [b, h, w, c] bilinearly."""
   if field.shape[1:3] == (height, width):

@@ -7,10 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from c3_jax.data import image_files
+from c3_jax import geometry
 from c3_jax.errors import UserError
 from c3_jax.evaluation import regression
-from c3_jax.geometry import landmarks
 from c3_jax.runtime import parallel
 
 _CONVENTION = "intercept"
@@ -46,7 +45,7 @@ def confidence(points, probability):
     points: [n, k, 2], (x, y) in [-1, 1], the expectations of the maps.
     probability: [n, h, w, k], which sums to 1 over each map.
   """
-  cells = landmarks.grid(*probability.shape[1:3])
+  cells = geometry.grid(*probability.shape[1:3])
   square = lambda cells, points: jnp.sum((cells - points) ** 2, -1)  # noqa: E731
   distance = square(cells[None, :, :, None], points[:, None, None])
   spread = jnp.sum(probability * distance, (1, 2))
@@ -71,7 +70,7 @@ class Predictor:
     """
     devices = jax.local_device_count()
     self.k = trained.config.model.k
-    self.frame = image_files.Frame.of(trained.config)
+    self.frame = geometry.Frame.of(trained.config)
     self.batch_size = -(-batch_size // devices) * devices
     self._function = parallel.pmap_eval(forward(trained.model))
     self._variables = parallel.replicate(trained.variables)
@@ -124,5 +123,5 @@ class Regressor:
 
   def __call__(self, points):
     """[n, k, 2] landmarks to [n, P, 2] points, both in [-1, 1]."""
-    pixels = regression.to_corner_pixels(points, self._size)
+    pixels = geometry.coords_to_corner_pixels(points, self._size)
     return 2 * self._regressor.apply(pixels) / self._size - 1

@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from c3_jax.geometry import landmarks
+from c3_jax import geometry
 
 
 def correlation(fi, fj):
@@ -69,7 +69,7 @@ def hard_correspondence(c):
   """
   b, hi, wi, hj, wj = c.shape
   best = jnp.argmax(c.reshape(b, hi * wi, hj, wj), 1)
-  return landmarks.grid(hi, wi).reshape(hi * wi, 2)[best]
+  return geometry.grid(hi, wi).reshape(hi * wi, 2)[best]
 
 
 def soft_correspondence(c, *, temperature=1.0):
@@ -80,7 +80,7 @@ def soft_correspondence(c, *, temperature=1.0):
   """
   score = jax.nn.softmax(c / temperature, axis=(1, 2))
   return jnp.einsum(
-    "byxvu,yxd->bvud", score, landmarks.grid(c.shape[1], c.shape[2])
+    "byxvu,yxd->bvud", score, geometry.grid(c.shape[1], c.shape[2])
   )
 
 

@@ -7,7 +7,6 @@ its header and, to be read, in DIR/NETWORK.json.
 
 import contextlib
 import json
-import os
 import pathlib
 import re
 
@@ -21,6 +20,7 @@ import safetensors.numpy
 from c3_jax.errors import UserError
 from c3_jax.models.resnet import ResNet
 from c3_jax.models.vgg import VGG
+from c3_jax.runtime import files
 
 # Which layer is called what. First our name (a pattern, whose groups the others
 # may use; stage and layer also counted from 0), then, a column each: that of
@@ -256,16 +256,12 @@ def save(variables, about, folder, network):
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
   target = folder / f"{network}.safetensors"
-  part = folder / f"{network}.part"
   for path, content in (
     (target, safetensors.numpy.save(variables, metadata=about)),
     (target.with_suffix(".json"), json.dumps(about, indent=1).encode() + b"\n"),
   ):
-    try:
-      part.write_bytes(content)
-      os.replace(part, path)
-    finally:
-      part.unlink(missing_ok=True)
+    with files.write_whole(path) as file:
+      file.write(content)
   return target
 
 

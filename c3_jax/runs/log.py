@@ -10,6 +10,7 @@ import pathlib
 import jax
 import numpy as np
 
+from c3_jax.runtime import files
 from c3_jax.training.terms import TERMS
 
 logger = logging.getLogger(__name__)
@@ -36,9 +37,8 @@ class MetricsFile:
             kept += line + b"\n"
         except (ValueError, KeyError, TypeError):
           break
-      part = path.with_suffix(".part")
-      part.write_bytes(kept)
-      os.replace(part, path)
+      with files.write_whole(path) as file:
+        file.write(kept)
     self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
   def write(self, record):

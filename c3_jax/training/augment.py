@@ -10,7 +10,8 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from c3_jax.geometry import landmarks, warp
+from c3_jax import geometry
+from c3_jax.geometry import spline, warp
 
 
 @flax.struct.dataclass
@@ -19,7 +20,7 @@ class RandomWarp:
 
   Attributes:
     matrix: [2, 3] affine part.
-    weights: [n * n, 2] spline weights on `warp.control_grid(n)`.
+    weights: [n * n, 2] spline weights on `spline.control_grid(n)`.
   """
 
   matrix: jax.Array
@@ -27,9 +28,9 @@ class RandomWarp:
 
   def __call__(self, coords):
     """Maps coordinates [..., 2] of the output to coordinates of the input."""
-    controls = warp.control_grid(int(self.weights.shape[0] ** 0.5))
-    spline = warp.tps_weighted(coords, controls, self.weights)
-    return warp.affine(self.matrix, coords) + spline
+    controls = spline.control_grid(int(self.weights.shape[0] ** 0.5))
+    moved = spline.displacement(coords, controls, self.weights)
+    return warp.affine(self.matrix, coords) + moved
 
 
 def sample_warp(
@@ -114,12 +115,6 @@ def example_keys(key, step, count, offset):
   )
 
 
-def centre_crop(images, size):
-  """Central [b, size, size, c] crop of loaded pictures [b, s, s, c]."""
-  top = (images.shape[1] - size) // 2
-  return images[:, top : top + size, top : top + size]
-
-
 @jax.named_scope("augmentation")
 def warp_images(keys, images, size, table: Mapping):
   """Each picture seen through one random warp.
@@ -134,7 +129,7 @@ def warp_images(keys, images, size, table: Mapping):
     [b, size, size, c].
   """
   extent = images.shape[1] / size
-  grid = landmarks.grid(size, size)
+  grid = geometry.grid(size, size)
 
   def one(key, image):
     coords = sample_warp(key, **table)(grid)
@@ -165,7 +160,7 @@ def warped_pairs(
     the source view to the point of the target view which it shows.
   """
   extent = images.shape[1] / size
-  grid = landmarks.grid(size, size)
+  grid = geometry.grid(size, size)
 
   def one(key, image):
     target_key, source_key = jax.random.split(key)

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import pathlib
 
 import jax
@@ -10,6 +9,7 @@ import jax
 from c3_jax.errors import UserError
 from c3_jax.models import porting
 from c3_jax.runs.checkpoints import Checkpoints, Damaged
+from c3_jax.runtime import files
 from c3_jax.training import build
 
 logger = logging.getLogger(__name__)
@@ -108,9 +108,7 @@ def flat(tree, prefix=""):
 def write_config(config, workdir):
   """Writes config.json: whole, or not at all."""
   if jax.process_index() == 0:
-    part = workdir / "config.part"
-    part.write_text(json.dumps(json.loads(config.to_json()), indent=1) + "\n")
-    os.replace(part, workdir / "config.json")
+    files.write_json(workdir / "config.json", json.loads(config.to_json()))
 
 
 def stage_of(stages, step):
@@ -229,6 +227,4 @@ def note_weights(config, workdir, step):
       names[0] != names[1],
     )
   if now != before and jax.process_index() == 0:
-    part = workdir / "weights.part"
-    part.write_text(json.dumps(now, indent=1) + "\n")
-    os.replace(part, path)
+    files.write_json(path, now)

@@ -9,6 +9,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from c3_jax import geometry
 from c3_jax.models import flow
 from c3_jax.runtime import parallel
 from c3_jax.training import augment, objectives
@@ -232,5 +233,5 @@ def natural_views(setup, images, keys):
   """The pictures as they are, or each under its own warp if so configured."""
   table = setup.augment["natural"]
   if table is None:
-    return augment.centre_crop(images, setup.image_size)
+    return geometry.centre_crop(images, setup.image_size)
   return augment.warp_images(keys, images, setup.image_size, table)

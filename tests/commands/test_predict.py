@@ -14,13 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from c3_jax import predict
+from c3_jax import geometry, predict
 from c3_jax.data import image_files, streaming
 from c3_jax.errors import UserError
 from c3_jax.evaluation import evaluator as evaluate
 from c3_jax.evaluation import regression
 from c3_jax.figures.canvas import landmark_colours
-from c3_jax.geometry import landmarks
 from c3_jax.inference import predictor
 from c3_jax.runs import trained as restore
 from tests.conftest import ROOT
@@ -94,7 +93,7 @@ class Dots:
 
   def pose(self, images):
     weight = images[..., :2] / images[..., :2].sum((1, 2), keepdims=True)
-    cells = landmarks.grid(*images.shape[1:3])
+    cells = geometry.grid(*images.shape[1:3])
     points = jnp.einsum("nyxk,yxd->nkd", weight, cells)
     return types.SimpleNamespace(points=points, probability=weight)
 
@@ -137,7 +136,7 @@ def test_confidence_is_the_concentration_of_the_map():
   maps[..., 1] = 1 / 64
   maps[0, 0, 0, 2] = maps[0, 7, 7, 2] = 0.5
   maps[0, 2:4, 5:7, 3] = 0.25
-  cells = landmarks.grid(8, 8)
+  cells = geometry.grid(8, 8)
   points = np.einsum("nyxk,yxd->nkd", maps, cells)
   got = predictor.confidence(points, maps)[0]
   spread = lambda k: sum(  # noqa: E731
@@ -181,10 +180,10 @@ def test_one_by_one_in_batches_and_by_the_pipeline(work, tmp_path):
   points = evaluate.landmark_function(trained.model, data.image_size)(
     trained.variables, {"image": batch["image"]}
   )
-  frame = image_files.Frame.of(trained.config)
+  frame = geometry.Frame.of(trained.config)
   spread = []
   for name, xy in zip(names, points[: len(names)], strict=True):
-    pixels = frame.to_file(xy, SIZES[name])
+    pixels = frame.coords_to_file(xy, SIZES[name])
     got = rows[0][name][:20].reshape(10, 2)
     # The pictures are the same; the csv has three digits.
     np.testing.assert_allclose(got, pixels, atol=0.01)

@@ -5,7 +5,8 @@ import pytest
 import simplejpeg
 from PIL import Image
 
-from c3_jax.data import image_files, in_memory, streaming
+from c3_jax import geometry
+from c3_jax.data import image_files, streaming
 
 SIZES = [(160, 160), (89, 109), (640, 481), (33, 57), (300, 90), (20, 24)]
 
@@ -45,10 +46,10 @@ def files(tmp_path_factory):
   return paths
 
 
-@pytest.mark.parametrize("crop", in_memory.CROPS)
+@pytest.mark.parametrize("crop", geometry.CROPS)
 def test_pixels_are_those_of_the_pipeline(files, crop):
   """The frame is the centre of what the pipeline loads, byte for byte."""
-  frame = image_files.Frame(32, 40, crop)
+  frame = geometry.Frame(32, 40, crop)
   (batch,) = streaming.read(files, load_size=40, crop=crop)
   assert batch["index"].tolist() == list(range(len(files)))
   for path, loaded, file_size in zip(
@@ -78,14 +79,14 @@ def test_jpegs_are_decoded_as_by_pillow(
       np.testing.assert_array_equal(found, oracle)
 
 
-@pytest.mark.parametrize("crop", in_memory.CROPS)
+@pytest.mark.parametrize("crop", geometry.CROPS)
 def test_points_go_to_the_file_and_back(crop):
   """The data's rule agrees with the frame's."""
-  frame = image_files.Frame(32, 40, crop)
+  frame = geometry.Frame(32, 40, crop)
   for size in ((178, 218), (300, 201)):
     points = np.random.default_rng(0).uniform(-1, 1, (7, 2))
-    found = frame.to_file(points, size)
-    back = in_memory.points_to_frame(found, size, 32, 40, crop)
+    found = frame.coords_to_file(points, size)
+    back = geometry.Frame(32, 40, crop).file_to_coords(found, size)
     np.testing.assert_allclose(back, points, atol=1e-9)
 
 
@@ -93,7 +94,7 @@ def test_what_juts_out_of_a_file_is_black(tmp_path):
   """DVE's square of a wide picture has rows below it: they stay empty."""
   path = tmp_path / "wide.png"
   Image.new("RGB", (120, 60), (200, 100, 50)).save(path)
-  image, _ = image_files.read(path, image_files.Frame(30, 30, "dve"))
+  image, _ = image_files.read(path, geometry.Frame(30, 30, "dve"))
   # Its square begins 30 / 218 of 60 rows down, and is 120 rows high.
   inside = round((60 - 60 * 30 / 218) / 120 * 30)
   assert (image[: inside - 1] == (200, 100, 50)).all()

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+from c3_jax import geometry
 from c3_jax.data import in_memory, sampler
 from c3_jax.errors import UserError
 
@@ -125,11 +126,11 @@ def test_save_and_load_give_back_everything(tmp_path, annotated):
 def test_load_moves_points_to_another_frame(tmp_path):
   """Points packed for one image_size stay on the same pixel for another."""
   pixels, size = np.array([[[3.0, 20.0]]]), (40, 30)
-  points = in_memory.points_to_frame(pixels, size, 24, 32)
+  points = geometry.Frame(24, 32).file_to_coords(pixels, size)
   _dataset(1, size=32, points=points, image_size=24).save(tmp_path / "a.npz")
   back = in_memory.ArrayDataset.load(tmp_path / "a.npz", image_size=16)
   np.testing.assert_allclose(
-    back.points, in_memory.points_to_frame(pixels, size, 16, 32), rtol=1e-6
+    back.points, geometry.Frame(16, 32).file_to_coords(pixels, size), rtol=1e-6
   )
 
 
@@ -204,22 +205,22 @@ def test_frame_edges_and_centre(size):
   centre = (np.array(size) - min(size)) // 2 + half - 0.5
   pixels = centre + np.array([[0, 0], [half, 0], [0, -half], [-half, half]])
   np.testing.assert_allclose(
-    in_memory.points_to_frame(pixels, size, 64, 80),
+    geometry.Frame(64, 80).file_to_coords(pixels, size),
     [[0, 0], [1.25, 0], [0, -1.25], [-1.25, 1.25]],
     atol=1e-12,
   )
 
 
-def test_points_to_file_is_the_inverse():
+def test_coords_to_file_is_the_inverse():
   """File, frame and back is the identity, for one size or one per image."""
   rng = np.random.default_rng(0)
   pixels = rng.uniform(-5, 200, (6, 4, 2))
   sizes = rng.integers(1, 300, (6, 2))
-  points = in_memory.points_to_frame(pixels, sizes, 128, 160)
+  points = geometry.Frame(128, 160).file_to_coords(pixels, sizes)
   for i in range(6):
-    one = in_memory.points_to_frame(pixels[i], tuple(sizes[i]), 128, 160)
+    one = geometry.Frame(128, 160).file_to_coords(pixels[i], tuple(sizes[i]))
     np.testing.assert_allclose(one, points[i])
-  back = in_memory.points_to_file(points, sizes, 128, 160)
+  back = geometry.Frame(128, 160).coords_to_file(points, sizes)
   np.testing.assert_allclose(back, pixels, atol=1e-9)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from c3_jax import geometry
 from c3_jax.data import in_memory, streaming
 from c3_jax.data.scan import scan
 from c3_jax.errors import UserError
@@ -52,7 +53,7 @@ def warnings_logged(monkeypatch):
 
 @pytest.mark.parametrize("cache", [False, True])
 @pytest.mark.parametrize("load_size", [24, 50, 80])
-def test_dot_lands_where_points_to_frame_says(tmp_path, cache, load_size):
+def test_dot_lands_where_the_frame_says(tmp_path, cache, load_size):
   """A blob drawn at a known pixel is found at its point, scaled up or down."""
   rng = np.random.default_rng(load_size)
   paths, pixels = [], []
@@ -229,7 +230,7 @@ def test_one_broken_of_twenty_is_skipped(tmp_path, warnings_logged, how, cache):
   sizes = np.array([_SIZES[i % len(_SIZES)] for i in range(20) if i != 4])
   kept = np.delete(pixels, 4, axis=0)
   np.testing.assert_allclose(
-    in_memory.points_to_file(data.points, sizes, 16, 16), kept, atol=1e-4
+    geometry.Frame(16, 16).coords_to_file(data.points, sizes), kept, atol=1e-4
   )
   (batch,) = data.eval_batches(19)
   (alone,) = streaming.read(paths[:4] + paths[5:], load_size=16)

@@ -13,12 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from c3_jax import geometry
 from c3_jax.data import synthetic as synthetic_faces
 from c3_jax.data.in_memory import ArrayDataset
 from c3_jax.errors import UserError
 from c3_jax.evaluation import conventions
 from c3_jax.evaluation import evaluator as evaluate
-from c3_jax.geometry import landmarks
 from c3_jax.models import flow
 from c3_jax.runs import trained as restore
 from c3_jax.runtime import parallel
@@ -39,7 +39,7 @@ class Dots:
     def pose(images):
       weight = images[..., :2] / images[..., :2].sum((1, 2), keepdims=True)
       points = jnp.einsum(
-        "nyxk,yxd->nkd", weight, landmarks.grid(*images.shape[1:3])
+        "nyxk,yxd->nkd", weight, geometry.grid(*images.shape[1:3])
       )
       return types.SimpleNamespace(points=factor * points)
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from c3_jax.figures import canvas, grids
-from c3_jax.geometry.landmarks import pixels_to_coords
+from c3_jax.geometry import pixels_to_coords
 
 
 def read(path):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from c3_jax import geometry
 from c3_jax.geometry import landmarks
 
 # Compiled whole: operation by operation takes many times longer.
@@ -51,9 +52,9 @@ def test_edges_of_the_image_are_half_a_pixel_outside_the_outer_centres():
   """-1 and +1 are the outer edges of the image, x belongs to the width."""
   points = jnp.array([[-1.0, -1.0], [1.0, 1.0], [0.0, 0.0], [0.25, -0.5]])
   want = [[-0.5, -0.5], [7.5, 3.5], [3.5, 1.5], [4.5, 0.5]]
-  pixels = landmarks.coords_to_pixels(points, (8, 4))
+  pixels = geometry.coords_to_pixels(points, (8, 4))
   np.testing.assert_allclose(pixels, want, atol=1e-6)
-  square = landmarks.coords_to_pixels(points, 8)
+  square = geometry.coords_to_pixels(points, 8)
   np.testing.assert_allclose(square, np.array(want) * [1, 2] + [0, 0.5])
 
 
@@ -62,27 +63,27 @@ def test_edges_of_the_image_are_half_a_pixel_outside_the_outer_centres():
 def test_pixels_to_coords_is_the_inverse_and_numpy_stays_numpy(size, dtype):
   """Pixels and back are the same points, in NumPy's types or in JAX's."""
   points = np.random.default_rng(0).uniform(-1.2, 1.2, (3, 4, 2)).astype(dtype)
-  pixels = landmarks.coords_to_pixels(points, size)
-  again = landmarks.pixels_to_coords(pixels, size)
+  pixels = geometry.coords_to_pixels(points, size)
+  again = geometry.pixels_to_coords(pixels, size)
   assert type(pixels) is type(again) is np.ndarray
   np.testing.assert_allclose(again, points, atol=1e-6)
 
-  on_device = landmarks.coords_to_pixels(jnp.array(points, jnp.float32), size)
+  on_device = geometry.coords_to_pixels(jnp.array(points, jnp.float32), size)
   assert isinstance(on_device, jax.Array)
   np.testing.assert_allclose(on_device, pixels, atol=1e-5)
-  again = landmarks.pixels_to_coords(on_device, size)
+  again = geometry.pixels_to_coords(on_device, size)
   np.testing.assert_allclose(again, points, atol=1e-6)
 
 
 def test_grid_holds_the_centres_of_the_cells():
   """Entry (r, c) of the grid is the coordinate of pixel (c, r)."""
-  grid = np.asarray(landmarks.grid(3, 5))
+  grid = np.asarray(geometry.grid(3, 5))
   assert grid.shape == (3, 5, 2)
   for r in range(3):
     for c in range(5):
-      want = landmarks.pixels_to_coords(np.array([c, r]), (5, 3))
+      want = geometry.pixels_to_coords(np.array([c, r]), (5, 3))
       np.testing.assert_allclose(grid[r, c], want, atol=1e-6)
-  np.testing.assert_allclose(landmarks.cell_centres(5), grid[0, :, 0])
+  np.testing.assert_allclose(geometry.cell_centres(5), grid[0, :, 0])
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.3])
@@ -134,7 +135,7 @@ def test_gaussian_maps_agree_with_loops():
 
 def test_gaussian_peaks_at_one_and_far_landmarks_have_finite_gradients():
   """A landmark on a cell centre draws 1 there; one far away draws zeros."""
-  on_cell = landmarks.grid(4, 4)[2, 1][None]
+  on_cell = geometry.grid(4, 4)[2, 1][None]
   maps = gaussian_maps(on_cell, 4, 4, sigma=0.4)[..., 0]
   assert maps[2, 1] == 1 and np.argmax(maps) == 2 * 4 + 1
 

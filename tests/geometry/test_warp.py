@@ -7,15 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from scipy.interpolate import RBFInterpolator
 from scipy.ndimage import map_coordinates
 
-from c3_jax.geometry import landmarks, warp
+from c3_jax import geometry
+from c3_jax.geometry import spline, warp
 
 # Compiled whole: operation by operation takes many times longer.
 sample = jax.jit(warp.sample)
 by_correspondence = jax.jit(warp.by_correspondence)
-tps_interpolate = jax.jit(warp.tps_interpolate)
 
 SHAPES = [(5, 8, 3), (6, 4, 1), (1, 5, 2), (4, 1, 2)]
 
@@ -76,7 +75,7 @@ def test_sample_has_torchs_gradients():
 def test_sample_on_the_grid_is_the_image_and_extent_scales_coordinates():
   """Cell centres give the pixels; an image of extent e spans [-e, e]."""
   image, coords = make_image((5, 8, 3), seed=3)
-  again = sample(image, landmarks.grid(5, 8))
+  again = sample(image, geometry.grid(5, 8))
   np.testing.assert_allclose(again, image, atol=1e-5)
   np.testing.assert_allclose(
     sample(image, 1.25 * coords, extent=1.25),
@@ -105,7 +104,7 @@ def test_affine_agrees_with_loops():
 def test_control_grid_reaches_from_edge_to_edge():
   """The corners are control points, x runs first."""
   np.testing.assert_allclose(
-    warp.control_grid(3),
+    spline.control_grid(3),
     [[x, y] for y in (-1, 0, 1) for x in (-1, 0, 1)],
     atol=1e-6,
   )
@@ -121,7 +120,7 @@ def test_weighted_spline_agrees_with_loops():
   for i in np.ndindex(2, 3):
     for control, weight in zip(controls, weights):
       want[i] += weight * slow_kernel(coords[i], control)
-  got = jax.jit(warp.tps_weighted)(
+  got = jax.jit(spline.displacement)(
     *(jnp.array(x, "f4") for x in (coords, controls, weights))
   )
   np.testing.assert_allclose(got, want, atol=1e-5)
@@ -133,41 +132,12 @@ def test_spline_kernel_has_a_finite_gradient_at_zero_distance():
   @jax.jit
   @jax.grad
   def gradient(x):
-    return warp.tps_kernel(x[None], jnp.zeros((1, 2)))[0, 0]
+    return spline.kernel(x[None], jnp.zeros((1, 2)))[0, 0]
 
   np.testing.assert_array_equal(gradient(jnp.zeros(2)), [0, 0])
   x = np.array([0.3, -0.4])
   want = 2 * x * (math.log(0.25) + 1)
   np.testing.assert_allclose(gradient(jnp.array(x, "f4")), want, 1e-5)
-
-
-@pytest.mark.parametrize("dtype, atol", [("f4", 1e-4), ("f8", 1e-9)])
-@pytest.mark.parametrize("n", [4, 25])
-def test_interpolating_spline_equals_scipy(n, dtype, atol):
-  """Moved points are those of SciPy's RBF interpolator, far points too."""
-  rng = np.random.default_rng(n)
-  source = rng.uniform(-1, 1, (n, 2)).astype(dtype)
-  target = (source + rng.normal(0, 0.1, (n, 2))).astype(dtype)
-  coords = rng.uniform(-1.3, 1.3, (5, 6, 2)).astype(dtype)
-  oracle = RBFInterpolator(
-    source.astype(float), target, kernel="thin_plate_spline", degree=1
-  )
-  want = oracle(coords.reshape(-1, 2)).reshape(coords.shape)
-  with jax.enable_x64(dtype == "f8"):
-    got = tps_interpolate(*map(jnp.array, (source, target, coords)))
-    assert got.dtype == dtype
-    np.testing.assert_allclose(got, want, atol=atol, rtol=0)
-    got = tps_interpolate(*map(jnp.array, (source, target, source)))
-    np.testing.assert_allclose(got, target, atol=atol, rtol=0)
-
-
-def test_interpolating_spline_of_an_affine_motion_is_affine():
-  """Control points moved by a matrix move every other point by it."""
-  controls = warp.control_grid(3)
-  matrix = jnp.array([[0.9, 0.2, 0.1], [-0.3, 1.1, -0.2]])
-  coords = landmarks.grid(4, 5)
-  got = tps_interpolate(controls, warp.affine(matrix, controls), coords)
-  np.testing.assert_allclose(got, warp.affine(matrix, coords), atol=1e-4)
 
 
 @pytest.mark.parametrize("size", [(4, 6), (8, 12), (2, 3), (5, 9)])
@@ -212,7 +182,7 @@ def test_by_correspondence_agrees_with_loops():
 def test_by_correspondence_pulls():
   """A field that points one cell to the right moves the maps to the left."""
   maps = np.random.default_rng(8).uniform(size=(1, 4, 5, 2)).astype("f4")
-  field = landmarks.grid(4, 5)[None] + jnp.array([2 / 5, 0])
+  field = geometry.grid(4, 5)[None] + jnp.array([2 / 5, 0])
   got = by_correspondence(jnp.array(maps), field)
   np.testing.assert_allclose(got[:, :, :-1], maps[:, :, 1:], atol=1e-5)
   np.testing.assert_allclose(got[:, :, -1], maps[:, :, -1], atol=1e-5)
@@ -222,8 +192,8 @@ def test_by_correspondence_of_a_coarser_field():
   """A field on half the grid moves interior cells as the full one does."""
   maps = np.random.default_rng(9).uniform(size=(1, 8, 8, 2)).astype("f4")
   shift = jnp.array([2 / 8, -2 / 8])
-  fine = by_correspondence(maps, landmarks.grid(8, 8)[None] + shift)
-  coarse = by_correspondence(maps, landmarks.grid(4, 4)[None] + shift)
+  fine = by_correspondence(maps, geometry.grid(8, 8)[None] + shift)
+  coarse = by_correspondence(maps, geometry.grid(4, 4)[None] + shift)
   assert coarse.shape == maps.shape
   # The outer half cell of the field is replicated, not extrapolated.
   inner = np.s_[:, 1:-1, 1:-1]

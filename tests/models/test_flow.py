@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from c3_jax import geometry
 from c3_jax.geometry import landmarks, warp
 from c3_jax.models import flow
 from c3_jax.training import objectives
@@ -254,7 +255,7 @@ def test_identity_filters_find_the_shift_of_a_copy(hard, separable):
     return soft_correspondence(c, temperature=0.02)
 
   t_ij, t_ji = match(filtered), match(flow.swap_images(filtered))
-  grid = landmarks.grid(h, w)
+  grid = geometry.grid(h, w)
   shift = np.array([right * 2 / w, down * 2 / h])
   in_j, in_i = np.s_[down:, right:], np.s_[:-down, :-right]
   np.testing.assert_allclose(t_ij[0][in_j], grid[in_j] - shift, atol=1e-3)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
 
-from c3_jax.geometry import landmarks
+from c3_jax import geometry
 from c3_jax.training import augment
 
 KEY = jax.random.key(0)
@@ -54,7 +54,7 @@ def draw(**table):
 
 def ramp(size=LOADED):
   """Four pictures whose channels are the coordinates in the model frame."""
-  picture = landmarks.grid(size, size) * (size / SIZE)
+  picture = geometry.grid(size, size) * (size / SIZE)
   return jnp.broadcast_to(picture, (4, size, size, 2))
 
 
@@ -73,7 +73,7 @@ def fit_affine(view):
   edge = LOADED / SIZE - 1.5 / SIZE
   inside = (np.abs(view) < edge).all(-1)
   assert inside.mean() > 0.1
-  points = np.asarray(landmarks.grid(SIZE, SIZE))[inside]
+  points = np.asarray(geometry.grid(SIZE, SIZE))[inside]
   design = np.concatenate([points, np.ones((len(points), 1))], 1)
   matrix, *_ = np.linalg.lstsq(design, view[inside], rcond=None)
   return matrix.T, np.abs(design @ matrix - view[inside]).max()
@@ -213,7 +213,7 @@ def test_source_warp_says_which_point_of_the_target_the_source_shows():
   keys = jax.random.split(KEY, 4)
   *_, warps = jitted_pairs(keys, ramp(), NONE, NONE | table, 0.15)
   _, shown, _ = pairs(ramp(), {}, table)
-  grid = landmarks.grid(SIZE, SIZE)
+  grid = geometry.grid(SIZE, SIZE)
   told = np.asarray(jax.vmap(lambda warp: warp(grid))(warps))
   inside = np.abs(told) < LOADED / SIZE - 1.5 / SIZE
   assert inside.mean() > 0.8
@@ -227,7 +227,7 @@ def test_mask_follows_the_border_of_the_picture_through_the_target_warp():
   targets, _, masks = pairs(ramp(), far, AFFINE, margin)
   assert masks.shape == (4, SIZE, SIZE, 1)
   assert masks.min() == 0 and masks.max() == 1
-  grid = np.asarray(landmarks.grid(SIZE, SIZE))
+  grid = np.asarray(geometry.grid(SIZE, SIZE))
   for target, mask in zip(targets, masks[..., 0]):
     matrix, _ = fit_affine(target)
     for i in np.ndindex(SIZE, SIZE):
@@ -300,14 +300,14 @@ def test_centre_crop_is_the_middle(loaded):
     [[image[pad + r, pad + c] for c in range(SIZE)] for r in range(SIZE)]
     for image in images
   ]
-  np.testing.assert_array_equal(augment.centre_crop(images, SIZE), want)
+  np.testing.assert_array_equal(geometry.centre_crop(images, SIZE), want)
 
 
 def test_centre_crop_is_the_view_of_no_warp():
   """The identity warp shows the pixels of the crop, in both views."""
   rng = np.random.default_rng(3)
   images = jnp.array(rng.uniform(size=(4, LOADED, LOADED, 2)), "f4")
-  crop = augment.centre_crop(images, SIZE)
+  crop = geometry.centre_crop(images, SIZE)
   views = jitted_images(jax.random.split(KEY, 4), images, NONE)
   np.testing.assert_allclose(views, crop, atol=1e-5)
   target, source, mask = pairs(images, {}, {})

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from c3_jax import geometry
 from c3_jax.data import in_memory
 from c3_jax.errors import UserError
 from c3_jax.evaluation import diagnostics
 from c3_jax.runs import log
 from c3_jax.runs.checkpoints import Checkpoints
 from c3_jax.runtime import parallel
-from c3_jax.training import augment, build, loop, resume
+from c3_jax.training import build, loop, resume
 from configs import synthetic
 
 TERMS = {
@@ -141,7 +142,7 @@ def test_report_can_be_computed_from_the_checkpoint(straight):
   splits = build.load_splits(config)
   model, _ = build.networks(config)
   _, state = state_of(workdir, report["step"])
-  images = augment.centre_crop(splits.test.images, 16) / np.float32(255)
+  images = geometry.centre_crop(splits.test.images, 16) / np.float32(255)
   encode = jax.jit(lambda v, x: model.apply(v, x, method="encode").pose.points)
   variables = {"params": state.params, "batch_stats": state.batch_stats}
   found = np.asarray(encode(variables, jnp.asarray(images)), np.float64)

@@ -2,6 +2,7 @@
 
 from c3_jax.data import in_memory, pairs
 from c3_jax.errors import UserError
+from c3_jax.runtime import files
 
 
 def load_packed(path, *, image_size, load_size):
@@ -18,7 +19,7 @@ def load_packed(path, *, image_size, load_size):
   Raises:
     UserError: if the file is no such file, or its pictures have another size.
   """
-  if in_memory.is_npz_with(path, "pairs"):
+  if files.is_npz_with(path, "pairs"):
     dataset = pairs.PairDataset.load(path)
   else:
     dataset = in_memory.ArrayDataset.load(path, image_size=image_size)

@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from c3_jax.data import in_memory, pairs
+from c3_jax import geometry
+from c3_jax.data import pairs
 from c3_jax.data.datasets import lists
 from c3_jax.errors import UserError
 
@@ -231,7 +232,7 @@ def _to_frame(points, sizes):
   """
   longer = sizes.max(-1, keepdims=True)
   listed = sizes * np.minimum(1, LONGER_SIDE / longer)
-  return in_memory.points_to_frame(points - 1, listed, 1, 1, crop="imm")
+  return geometry.Frame(1, 1, "imm").file_to_coords(points - 1, listed)
 
 
 def _decode(paths, size, reader):

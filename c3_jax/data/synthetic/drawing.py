@@ -15,7 +15,7 @@ from flax import struct
 
 from c3_jax.data.synthetic import head
 from c3_jax.data.synthetic.head import EYE_U, EYE_V, MOUTH_U, MOUTH_V, NOSE_V
-from c3_jax.geometry.landmarks import cell_centres
+from c3_jax.geometry import cell_centres
 
 _EAR_V = 0.06
 

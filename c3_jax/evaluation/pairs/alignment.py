@@ -26,9 +26,9 @@ import dataclasses
 
 import numpy as np
 
+from c3_jax import geometry
 from c3_jax.errors import UserError
-from c3_jax.geometry import landmarks
-from c3_jax.geometry.spline import spline
+from c3_jax.geometry import spline
 
 ALPHAS = (0.05, 0.1, 0.15)
 DEFINITIONS = ("scnet", "image", "box")
@@ -57,17 +57,11 @@ class Frame:
   length: np.ndarray
 
 
-def file_pixels(points, size):
-  """Coordinates [n, P, 2] to 1-based pixels of files of sizes [n, 2]."""
-  size = np.asarray(size, np.float64)[:, None]
-  return ((np.asarray(points, np.float64) + 1) * size + 1) / 2
-
-
 def frame(definition, batch):
   """The `Frame` of one of `DEFINITIONS` for a batch of a pair dataset."""
   sizes = [np.asarray(batch[f"size_{x}"], float) for x in ("source", "target")]
   source, target = (
-    file_pixels(batch[f"points_{x}"], size)
+    geometry.coords_to_one_based_pixels(batch[f"points_{x}"], size)
     for x, size in zip(("source", "target"), sizes)
   )
   if definition == "scnet":
@@ -84,18 +78,6 @@ def frame(definition, batch):
     low = np.where(hidden, np.inf, source).min(1)
     length = (np.where(hidden, -np.inf, source).max(1) - low).max(1)
   return Frame(source, target, *sizes, length)
-
-
-def to_unit(pixels, size):
-  """1-based pixels [n, P, 2] to NC-Net's coordinates."""
-  side = size[:, None]
-  return (pixels - 1 - (side - 1) / 2) * 2 / (side - 1)
-
-
-def from_unit(points, size):
-  """Inverse of `to_unit`."""
-  side = size[:, None]
-  return points * (side - 1) / 2 + 1 + (side - 1) / 2
 
 
 def matched_cells(scores):
@@ -147,8 +129,8 @@ def with_landmarks(batch):
   """
   scores = batch["scores"]
   n, h, w = scores.shape[:3]
-  grid = np.asarray(landmarks.grid(h, w), np.float64).reshape(h * w, 2)
-  place = spline(
+  grid = np.asarray(geometry.grid(h, w), np.float64).reshape(h * w, 2)
+  place = spline.carry(
     batch["landmarks_target"],
     batch["landmarks_source"],
     np.broadcast_to(grid, (n, h * w, 2)),
@@ -173,21 +155,25 @@ def carried(batch, frames):
   """
   flow = matched_cells(batch["scores"])
   combined = matched_cells(with_landmarks(batch))
-  place = spline(
+  place = spline.carry(
     batch["landmarks_target"],
     batch["landmarks_source"],
     batch["points_target"],
   )
-  place = file_pixels(place, batch["size_source"])
+  place = geometry.coords_to_one_based_pixels(place, batch["size_source"])
   result = {reading: {} for reading in READINGS}
   for name, view in frames.items():
-    unit = to_unit(view.target, view.target_size)
+    unit = geometry.one_based_pixels_to_aligned(view.target, view.target_size)
     size = view.source_size
     scale = size / np.asarray(batch["size_source"])
-    result["flow"][name] = from_unit(blend(flow, unit), size)
+    result["flow"][name] = geometry.aligned_to_one_based_pixels(
+      blend(flow, unit), size
+    )
     result["landmarks"][name] = place * scale[:, None]
-    result["combined"][name] = from_unit(blend(combined, unit), size)
-    result["identity"][name] = from_unit(unit, size)
+    result["combined"][name] = geometry.aligned_to_one_based_pixels(
+      blend(combined, unit), size
+    )
+    result["identity"][name] = geometry.aligned_to_one_based_pixels(unit, size)
   return result
 
 

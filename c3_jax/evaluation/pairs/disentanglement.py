@@ -9,9 +9,9 @@ is in the picture.
 import jax.numpy as jnp
 import numpy as np
 
+from c3_jax import geometry
 from c3_jax.evaluation.pairs.consistency import percent
 from c3_jax.runtime import parallel
-from c3_jax.training import augment
 
 
 def swap_function(model, image_size):
@@ -60,7 +60,7 @@ def swap_function(model, image_size):
 
   def swap(variables, batch):
     images = jnp.concatenate([batch["image_target"], batch["image_source"]])
-    images = augment.centre_crop(images, image_size).astype(jnp.float32) / 255
+    images = geometry.centre_crop(images, image_size).astype(jnp.float32) / 255
     return model.apply(variables, images, method=run)
 
   return parallel.pmap_eval(swap)

@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from c3_jax import geometry
 from c3_jax.runtime import parallel
-from c3_jax.training import augment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +84,7 @@ def match_function(model, image_size):
 
   def match(variables, batch):
     images = jnp.concatenate([batch["image_source"], batch["image_target"]])
-    images = augment.centre_crop(images, image_size).astype(jnp.float32) / 255
+    images = geometry.centre_crop(images, image_size).astype(jnp.float32) / 255
     return model.apply(variables, images, method=run)
 
   return parallel.pmap_eval(match)

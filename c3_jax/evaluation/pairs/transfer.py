@@ -7,9 +7,9 @@ Here, unlike in `alignment`, matches are read in the coordinates of
 import jax
 import numpy as np
 
+from c3_jax import geometry
 from c3_jax.evaluation import regression
-from c3_jax.geometry import warp
-from c3_jax.geometry.spline import spline
+from c3_jax.geometry import spline, warp
 from c3_jax.models import flow
 
 
@@ -55,7 +55,7 @@ def collect(batch):
   points = batch["points_target"]
   return {
     "flow": np.asarray(carry(batch["scores"], points)),
-    "landmarks": spline(
+    "landmarks": spline.carry(
       batch["landmarks_target"], batch["landmarks_source"], points
     ),
     "identity": points,
@@ -76,7 +76,7 @@ def report(values, *, image_size, normaliser):
     normaliser.
   """
   pixels = {
-    name: regression.to_corner_pixels(points, image_size)
+    name: geometry.coords_to_corner_pixels(points, image_size)
     for name, points in values.items()
   }
   truth = pixels.pop("truth")

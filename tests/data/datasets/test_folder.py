@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from c3_jax.data import in_memory
+from c3_jax import geometry
 from c3_jax.data.datasets import folder
 from c3_jax.errors import UserError
 
@@ -65,7 +65,9 @@ def test_splits_hold_the_right_pictures_and_points(tmp_path, cache):
     (test, [[[13, 14], [15, 16]], [[5, 6], [7, 8]]]),
   ):
     np.testing.assert_allclose(
-      in_memory.points_to_file(data.points, (30, 20), 16, 20), pixels, atol=1e-5
+      geometry.Frame(16, 20).coords_to_file(data.points, (30, 20)),
+      pixels,
+      atol=1e-5,
     )
 
 

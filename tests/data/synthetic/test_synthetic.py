@@ -11,7 +11,8 @@ from scipy.spatial.transform import Rotation
 from c3_jax.data import synthetic
 from c3_jax.data.synthetic import drawing, faces, head
 from c3_jax.errors import UserError
-from c3_jax.geometry.landmarks import coords_to_pixels, grid, soft_argmax
+from c3_jax.geometry import coords_to_pixels, grid
+from c3_jax.geometry.landmarks import soft_argmax
 
 SIZE = 128
 draw = jax.jit(drawing.render, static_argnames=("size", "supersample"))

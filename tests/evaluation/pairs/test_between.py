@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from c3_jax import geometry
 from c3_jax.data import pairs as pairs_lib
 from c3_jax.data.in_memory import ArrayDataset
 from c3_jax.evaluation import evaluator as evaluate
 from c3_jax.evaluation.pairs import between, matching
-from c3_jax.geometry import landmarks
 from c3_jax.models import flow
 from configs import synthetic
 
@@ -31,7 +31,7 @@ class Toy:
       points = jnp.einsum(
         "nyxk,yxd->nkd",
         weight / weight.sum((1, 2), keepdims=True),
-        landmarks.grid(SIZE, SIZE),
+        geometry.grid(SIZE, SIZE),
       )
       return types.SimpleNamespace(points=factor * points, maps=images)
 

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from c3_jax import geometry
 from c3_jax.data.in_memory import ArrayDataset
 from c3_jax.evaluation.pairs import disentanglement, matching
-from c3_jax.geometry import landmarks
 
 SIZE = 16
 
@@ -34,7 +34,7 @@ class Toy:
     points = jnp.einsum(
       "nyxk,yxd->nkd",
       weight / weight.sum((1, 2), keepdims=True),
-      landmarks.grid(SIZE, SIZE),
+      geometry.grid(SIZE, SIZE),
     )
     return types.SimpleNamespace(
       appearance=images[..., 1:],

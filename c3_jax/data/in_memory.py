@@ -54,6 +54,11 @@ class ArrayDataset:
   def __len__(self):
     return len(self.images)
 
+  @property
+  def images_per_epoch(self):
+    """Number of images in an epoch."""
+    return len(self)
+
   def batches(self, batch_size, *, seed, start_step=0, shard=(0, 1)):
     """Endless training batches, in the order of `sampler.batch_indices`.
 

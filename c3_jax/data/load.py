@@ -4,7 +4,7 @@ import contextlib
 import tempfile
 from dataclasses import dataclass
 
-from c3_jax.data import fake, in_memory, synthetic
+from c3_jax.data import Dataset, fake, in_memory, synthetic
 from c3_jax.data.datasets import aflw, celeba, folder, lsun, packed, pf_pascal
 from c3_jax.errors import UserError
 
@@ -22,9 +22,9 @@ class Splits:
     test: annotated test images, or None.
   """
 
-  train: object
-  fit: object
-  test: object
+  train: Dataset
+  fit: Dataset | None
+  test: Dataset | None
 
 
 def load_splits(config) -> Splits:

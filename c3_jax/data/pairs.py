@@ -79,6 +79,11 @@ class PairDataset:
   def __len__(self):
     return len(self.pairs)
 
+  @property
+  def images_per_epoch(self):
+    """Number of images in an epoch: two for each pair."""
+    return 2 * len(self)
+
   def batches(self, batch_size, *, seed, start_step=0, shard=(0, 1)):
     """Endless training batches of whole pairs, in the order of `order`.
 
@@ -132,9 +137,10 @@ class PairDataset:
       yield batch
 
   def first(self, n):
-    """The sources of the first n pairs: an `in_memory.ArrayDataset`."""
+    """Gives the sources of the first n pairs: an `in_memory.ArrayDataset`."""
     images, _ = self._images(np.arange(min(n, len(self))))
-    return in_memory.ArrayDataset(images)
+    names = [self.names[row] for row in self.pairs[:n, 0]]
+    return in_memory.ArrayDataset(images, None, names)
 
   def _images(self, index):
     """(source, target) of some pairs: uint8 [b, S, S, 3] each."""

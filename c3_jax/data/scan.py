@@ -88,6 +88,7 @@ def scan(
   return streaming.StreamingDataset(
     [paths[i] for i in good],
     load_size=load_size,
+    image_size=image_size,
     points=points,
     names=names,
     crop=crop,

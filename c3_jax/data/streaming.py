@@ -120,6 +120,7 @@ class StreamingDataset:
     points: float32 [n, P, 2] in [-1, 1] of the model frame, or None.
     names: list of n str.
     load_size: side of a loaded picture in pixels.
+    image_size: side of the model frame that `points` refers to.
   """
 
   def __init__(
@@ -127,6 +128,7 @@ class StreamingDataset:
     paths,
     *,
     load_size,
+    image_size=None,
     points=None,
     names=None,
     crop="square",
@@ -138,9 +140,15 @@ class StreamingDataset:
     self.points = None if points is None else np.asarray(points, np.float32)
     self.names = self.paths if names is None else list(names)
     self.load_size = load_size
+    self.image_size = image_size or load_size
 
   def __len__(self):
     return len(self.paths)
+
+  @property
+  def images_per_epoch(self):
+    """Number of images in an epoch."""
+    return len(self)
 
   def batches(self, batch_size, *, seed, start_step=0, shard=(0, 1)):
     """Endless training batches, in the order of `sampler.batch_indices`.
@@ -187,6 +195,7 @@ class StreamingDataset:
       batch["image"],
       None if self.points is None else self.points[index],
       [self.names[i] for i in index],
+      image_size=self.image_size,
     )
 
   def _stream(self, indices, mend):

@@ -187,7 +187,11 @@ def load_celeba(
   if split == "train" and not cache:
     # 162,000 pictures: broken ones are found as they come.
     return streaming.StreamingDataset(
-      paths, load_size=load_size, names=names, crop=crop
+      paths,
+      load_size=load_size,
+      image_size=image_size,
+      names=names,
+      crop=crop,
     )
   return scan(
     paths,

@@ -105,7 +105,12 @@ def load_lsun(root, *, category, image_size, load_size, crop, cache, limit=0):
   if not cache:
     # Millions of pictures: broken ones are found as they come.
     return streaming.StreamingDataset(
-      paths, load_size=load_size, names=names, crop=crop, reader=reader
+      paths,
+      load_size=load_size,
+      image_size=image_size,
+      names=names,
+      crop=crop,
+      reader=reader,
     )
   return scan(
     paths,

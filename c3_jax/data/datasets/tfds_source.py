@@ -67,7 +67,9 @@ def load_tfds(data, split, *, image_size, load_size, crop, cache):
     return source[chosen[i]]["image"]
 
   if points is None and not cache:
-    return streaming.StreamingDataset(names, reader=read, **options)
+    return streaming.StreamingDataset(
+      names, reader=read, image_size=image_size, **options
+    )
   return scan(
     names,
     image_size=image_size,

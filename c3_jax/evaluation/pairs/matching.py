@@ -47,7 +47,7 @@ class Neighbours:
       points = batch.get("points")
       if points is None:
         points = np.zeros((2 * n_pairs, 0, 2), np.float32)
-      size = np.full((n_pairs, 2), self.image_size)
+      size = np.full((n_pairs, 2), self.image_size, np.int32)
       yield {
         "image_target": batch["image"][0::2],
         "image_source": batch["image"][1::2],
@@ -56,7 +56,7 @@ class Neighbours:
         "visible": np.ones((n_pairs, points.shape[1]), bool),
         "size_target": size,
         "size_source": size,
-        "category": np.zeros(n_pairs, np.int64),
+        "category": np.zeros(n_pairs, np.int32),
         "index": index,
         "mask": batch["mask"][0::2] * batch["mask"][1::2],
       }

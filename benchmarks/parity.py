@@ -2,7 +2,7 @@
 
   python -m benchmarks.parity --out=benchmarks/parity.json
 
-The comparisons of tests/test_resnet.py and tests/test_vgg.py on the complete
+The comparisons of tests/models/test_resnet.py and test_vgg.py on the complete
 grid, float32 on the CPU: random weights, batch norms with random weight, bias,
 mean and variance. A number is the largest error of a map over its largest
 activation. Needs PyTorch and torchvision.
@@ -17,15 +17,14 @@ import numpy as np
 import torch
 
 from c3_jax.models import resnet, vgg
-from tests.models import test_resnet, test_vgg
-from tests.reference import oracles
+from tests.reference import oracles, ported
 
 SIZES = (128, 400)
 STRIDES = (32, 16, 8)
 
 
 def errors(got, want):
-  """dict name -> largest error / largest activation, of dicts of maps."""
+  """Compares dicts of maps: name -> largest error / largest activation."""
   return {
     name: float(np.abs(got[name] - w).max() / np.abs(w).max())
     for name, w in want.items()
@@ -33,20 +32,20 @@ def errors(got, want):
 
 
 def compare_resnet(images, output_stride, state):
-  """Errors of layer1 .. layer4 of a ResNet-50."""
+  """Measures the errors of layer1 .. layer4 of a ResNet-50."""
   model = oracles.resnet50(output_stride, state)
   ours = resnet.ResNet(output_stride=output_stride, norm="frozen")
-  got = test_resnet.layers(ours, test_resnet.ported(model, ours), images)
+  got = ported.resnet_layers(ours, ported.resnet(model, ours), images)
   return errors(got, oracles.resnet_layers(model, images))
 
 
 def compare_vgg(images, arch):
-  """Errors of the six taps."""
+  """Measures the errors of the six taps."""
   features = oracles.vgg_features(arch)
   taps = oracles.vgg_taps(features, oracles.to_torch(images))
   want = {tap: oracles.to_numpy(taps[tap]) for tap in vgg.TAPS}
-  ported = test_vgg.ported(features, arch)
-  return errors(jax.jit(vgg.VGG(arch).apply)(ported, images), want)
+  variables = ported.vgg(features, arch)
+  return errors(jax.jit(vgg.VGG(arch).apply)(variables, images), want)
 
 
 def main():

@@ -3,12 +3,12 @@
   JAX_PLATFORMS=cpu python -m benchmarks.torch_peer --batch 8 --out=FILE
   python -m benchmarks.torch_peer --batch 50 200 --dtype=bfloat16   # a GPU
 
-The peer is what a good engineer would write today (`torch_model.py`): the
-networks of torchvision, channels-last, autocast, `torch.compile` beside eager,
-Adam in its fused form. Both sides start from the same parameters and see the
-same pictures; their first losses are printed beside each other. (Later ones
-differ: Adam's first step is the sign of each gradient, and from the paper's
-N(0, 0.01) many are float32 noise, in PyTorch alone too.)
+The peer (`tests/reference/torch_c3.py`) is what a good engineer would write
+today: the networks of torchvision, channels-last, autocast, eager or with
+`torch.compile`, and Adam in its fused form. Both sides start from the same
+parameters and see the same images; the first losses of both are printed.
+(Later ones differ: Adam's first step is the sign of each gradient, and from
+the paper's N(0, 0.01) many are float32 noise, in PyTorch alone too.)
 
 Rounds alternate between the sides, and only ratios of medians of one run are
 worth quoting. CPU seconds (of all threads) are a second reading for machines
@@ -29,17 +29,18 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 import jax
 import numpy as np
 import torch
+from flax import traverse_util
 
-from benchmarks import torch_model
-from c3_jax.evaluation import evaluator as evaluate
+from c3_jax import settings
+from c3_jax.evaluation.detect import landmark_function
 from c3_jax.runtime import compilation, parallel
 from c3_jax.training import build, steps
-from configs import common
+from tests.reference import oracles, torch_c3
 
 
 def paper_config(dtype):
-  """The paper's configuration at 128 px, data aside."""
-  config = common.base(k=10, cycle=1, flow=1)
+  """Makes the paper's configuration at 128 px, data aside."""
+  config = settings.paper(k=10, cycle=1, flow=1)
   config.model.dtype = dtype
   config.stages.cycle.steps = 1000
   return config
@@ -54,7 +55,7 @@ class Ours:
     self._setup = build.setup(config)
     stage = build.stages(config, len(batch))[-1]
     state = build.enter(build.initial_state(config, self._setup.model), stage)
-    self.params, self.batch_stats = state.params, state.batch_stats
+    self.variables = {"params": state.params, "batch_stats": state.batch_stats}
     # The state is donated by the first step; the peer is made of a copy.
     self._state = parallel.replicate(jax.tree.map(np.asarray, state))
     self.vgg = build.frozen(config, self._setup.vgg)["vgg"]["params"]
@@ -66,39 +67,48 @@ class Ours:
     self._size = config.data.image_size
 
   def train(self):
-    """One step; returns the loss."""
+    """Takes one step; returns the loss."""
     batch = parallel.shard({"image": self._batch})
     self._state, values = self._step(self._state, self._frozen, batch)
     return float(values["loss"])
 
   def detector(self, n):
-    """A function without arguments that finds landmarks of n pictures."""
-    run = evaluate.landmark_function(self._setup.model, self._size)
-    variables = parallel.replicate(
-      {"params": self.params, "batch_stats": self.batch_stats}
-    )
+    """Makes a function without arguments: landmarks of n images."""
+    run = landmark_function(self._setup.model, self._size)
+    variables = parallel.replicate(self.variables)
     return lambda: run(variables, {"image": self._batch[:n]})
 
 
 class Peer:
-  """The same behind PyTorch, eager or compiled."""
+  """The same behind PyTorch: stage cycle, Adam with L2, eager or compiled."""
 
   def __init__(self, ours, config, batch, *, compiled):
     self.name = "torch compiled" if compiled else "torch eager"
     self._device = "cuda" if torch.cuda.is_available() else "cpu"
-    c3 = torch_model.C3(k=config.model.k).to(self._device)
-    vgg = torch_model.VGG().to(self._device)
-    torch_model.copy_parameters(c3, vgg, ours.params, ours.vgg)
-    layout = torch.channels_last
-    c3, vgg = c3.to(memory_format=layout), vgg.to(memory_format=layout)
-    dtype = getattr(torch, config.model.dtype)
-    self._trainer = torch_model.Trainer(
-      c3,
-      vgg,
-      dtype=dtype,
-      learning_rate=config.stages.cycle.learning_rate,
+    # Gradients reach the image through the VGG, not its weights.
+    self._vgg = oracles.vgg_features("vgg16")
+    convolutions = [m for m in self._vgg if isinstance(m, torch.nn.Conv2d)]
+    for layer, source in zip(convolutions, ours.vgg.values()):
+      kernel = np.array(source["kernel"]).transpose(3, 2, 0, 1)
+      layer.weight.copy_(torch.tensor(kernel))
+      layer.bias.copy_(torch.tensor(np.array(source["bias"])))
+    c3 = torch_c3.C3(config.model.k)
+    torch_c3.assign(c3, traverse_util.flatten_dict(ours.variables, sep="/"))
+    layout = {"device": self._device, "memory_format": torch.channels_last}
+    self._c3, self._vgg = c3.to(**layout), self._vgg.to(**layout)
+    self._taps, self._running = tuple(config.perceptual.taps), None
+    self._optimiser = torch.optim.Adam(
+      [p for n, p in c3.named_parameters() if not n.startswith("flow")],
+      lr=config.stages.cycle.learning_rate,
       weight_decay=config.optimizer.weight_decay,
-      compiled=compiled,
+      fused=True,
+    )
+    wrap = torch.compile if compiled else (lambda function: function)
+    self._losses = wrap(torch_c3.losses)
+    self._points = wrap(lambda x: c3.landmarks(c3.features(x)[1])[0])
+    dtype = getattr(torch, config.model.dtype)
+    self._autocast = lambda: torch.autocast(
+      self._device, dtype, enabled=dtype != torch.float32
     )
     margin = (batch.shape[1] - config.data.image_size) // 2
     self._batch = batch[:, margin:-margin, margin:-margin]
@@ -106,15 +116,33 @@ class Peer:
   def _images(self, n=None):
     images = torch.from_numpy(np.ascontiguousarray(self._batch[:n]))
     images = images.to(self._device, non_blocking=True)
-    return images.permute(0, 3, 1, 2)
+    return images.permute(0, 3, 1, 2).float() / 255
 
   def train(self):
-    """One step; returns the loss."""
-    return self._trainer.step(self._images()).item()
+    """Takes one step; returns the loss."""
+    images = self._images()
+    self._optimiser.zero_grad(set_to_none=True)
+    with self._autocast():
+      raw, inv, equiv = self._losses(self._c3, self._vgg, images, self._taps)
+    now = {tap: distance.detach() for tap, distance in raw.items()}
+    before = self._running or now
+    self._running = {t: 0.99 * before[t] + 0.01 * now[t] for t in now}
+    loss = torch_c3.cycle(raw, self._running) + inv + equiv
+    loss.backward()
+    self._optimiser.step()
+    return loss.item()
 
   def detector(self, n):
-    """A function without arguments that finds landmarks of n pictures."""
-    return lambda: self._trainer.detect(self._images(n)).cpu().numpy()
+    """Makes a function without arguments: landmarks of n images."""
+    return lambda: self._detect(self._images(n)).cpu().numpy()
+
+  @torch.inference_mode()
+  def _detect(self, images):
+    self._c3.eval()
+    with self._autocast():
+      points = self._points(images)
+    self._c3.train()
+    return points
 
 
 def interleave(functions, *, rounds, calls):
@@ -144,10 +172,10 @@ def interleave(functions, *, rounds, calls):
 
 
 def compare(batch_size, args):
-  """Both sides at one batch size: a dict for the JSON file."""
+  """Measures both sides at one batch size: a dict for the JSON file."""
   config = paper_config(args.dtype)
   rng = np.random.default_rng(0)
-  # Smooth pictures: those of noise alone would all look alike to the networks.
+  # Smooth images: to the networks, images of noise alone all look alike.
   size = config.data.load_size
   coarse = rng.random((batch_size, 3, 8, 8), np.float32)
   batch = torch.nn.functional.interpolate(

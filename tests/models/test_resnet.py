@@ -2,50 +2,18 @@
 
 import math
 
-import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 
-from c3_jax.models import porting, resnet
-from tests.reference import oracles
+from c3_jax.models import resnet
+from tests.reference import oracles, ported
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.uniform(size=(1, 64, 64, 3)).astype("f4")
 SMALL = {"stage_sizes": (1, 1, 1, 1), "width": 8, "stem": "small"}
-
-
-def ported(model, module):
-  """torchvision's state as the variables of our `module`."""
-  state = oracles.numpy_state(model)
-  variables = porting.port(
-    state, module, porting.RESNET, origin="test", title="resnet"
-  )
-  return flax.traverse_util.unflatten_dict(variables, sep="/")
-
-
-def layers(module, variables, images):
-  """dict layer1 .. layer4 -> map of our ResNet; the last two it returns."""
-  last = [f"layer{i}_{n - 1}" for i, n in enumerate(module.stage_sizes, 1)]
-  keep = lambda module, method: module.name in last  # noqa: E731
-
-  @jax.jit
-  def run(variables, images):
-    return module.apply(
-      variables,
-      images,
-      capture_intermediates=keep,
-      mutable=["intermediates"],
-    )
-
-  (f3, f4), kept = run(variables, images)
-  kept = kept["intermediates"]
-  maps = {name.split("_")[0]: kept[name]["__call__"][0] for name in last}
-  np.testing.assert_array_equal(f3, maps["layer3"])
-  np.testing.assert_array_equal(f4, maps["layer4"])
-  return maps
 
 
 def assert_equal_maps(got, want):
@@ -77,7 +45,7 @@ def test_resnet50_equals_torchvision(state50, output_stride, size):
   model = oracles.resnet50(output_stride, state50)
   ours = resnet.ResNet(output_stride=output_stride, norm="frozen")
   images = RNG.uniform(size=(1, *size, 3)).astype("f4")
-  got = layers(ours, ported(model, ours), images)
+  got = ported.resnet_layers(ours, ported.resnet(model, ours), images)
   cells = [math.ceil(side / output_stride) for side in size]
   assert got["layer4"].shape == (1, *cells, 2048)
   assert_equal_maps(got, oracles.resnet_layers(model, images))
@@ -89,7 +57,7 @@ def test_resnet18_equals_torchvision():
   model = oracles.torchvision_models().resnet18(weights=None).eval()
   oracles.randomise(model)
   ours = resnet.ResNet(stage_sizes=(2, 2, 2, 2), bottleneck=False)
-  got = layers(ours, ported(model, ours), IMAGES)
+  got = ported.resnet_layers(ours, ported.resnet(model, ours), IMAGES)
   assert_equal_maps(got, oracles.resnet_layers(model, IMAGES))
 
 

@@ -1,6 +1,5 @@
 """VGG taps against torchvision's networks with random weights."""
 
-import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,18 +8,10 @@ import torch
 
 from c3_jax.models import porting, vgg
 from c3_jax.training import objectives
-from tests.reference import oracles
+from tests.reference import oracles, ported
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.uniform(size=(1, 32, 48, 3)).astype("f4")
-
-
-def ported(features, arch):
-  """torchvision's `features` as all of our VGG's parameters."""
-  state = oracles.numpy_state(features, "features.")
-  module, table = porting.NETWORKS[arch]
-  variables = porting.port(state, module, table, origin="test", title="vgg")
-  return flax.traverse_util.unflatten_dict(variables, sep="/")
 
 
 @pytest.mark.parametrize(
@@ -34,7 +25,7 @@ def test_taps_equal_torchvision(arch, size):
   features = oracles.vgg_features(arch)
   images = RNG.uniform(size=(1, *size, 3)).astype("f4")
   want = oracles.vgg_taps(features, oracles.to_torch(images))
-  got = jax.jit(vgg.VGG(arch).apply)(ported(features, arch), images)
+  got = jax.jit(vgg.VGG(arch).apply)(ported.vgg(features, arch), images)
   assert set(got) == set(vgg.TAPS)
   for block, tap in enumerate(vgg.TAPS[1:]):
     channels = (64, 128, 256, 512, 512)[block]
@@ -62,7 +53,7 @@ def test_gradient_of_the_perceptual_distance_is_autograds():
   rng = np.random.default_rng(1)
   target, output = rng.uniform(size=(2, 1, 32, 48, 3)).astype("f4")
   means = dict(zip(vgg.TAPS, np.geomspace(0.2, 7.0, 6), strict=True))
-  variables = ported(features, "vgg16")
+  variables = ported.vgg(features, "vgg16")
   module = vgg.VGG("vgg16")
 
   def ours(output):

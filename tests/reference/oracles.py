@@ -11,12 +11,12 @@ STD = np.array([0.229, 0.224, 0.225])
 
 
 def import_torchvision():
-  """The module torchvision."""
+  """Imports torchvision, also with a CPU build of torch."""
   try:
     import torchvision
   except RuntimeError as error:
-    # torchvision's wheels hold CUDA operators, which a CPU build of torch can
-    # not load; then the import stops where it describes two of them, that no
+    # torchvision's wheels hold CUDA operators, which a CPU build of torch
+    # cannot load; the import stops where it describes two of them, which no
     # classification network uses. Declaring them is enough.
     if "torchvision::nms" not in str(error):
       raise
@@ -32,12 +32,12 @@ def import_torchvision():
 
 
 def torchvision_models():
-  """The module `torchvision.models`; call its networks with `weights=None`."""
+  """Imports `torchvision.models`; call its networks with `weights=None`."""
   return import_torchvision().models
 
 
 def dilation(output_stride):
-  """`replace_stride_with_dilation` of an output stride 32, 16 or 8."""
+  """Gives `replace_stride_with_dilation` for output stride 32, 16 or 8."""
   return [False, output_stride < 16, output_stride < 32]
 
 
@@ -57,7 +57,7 @@ def randomise(model):
 
 
 def resnet50(output_stride=32, state=None):
-  """torchvision's ResNet-50, random or with a state dict, for evaluation."""
+  """Makes a ResNet-50 for evaluation, random or from a state dict."""
   model = torchvision_models().resnet50(
     weights=None, replace_stride_with_dilation=dilation(output_stride)
   )
@@ -69,9 +69,9 @@ def resnet50(output_stride=32, state=None):
 
 
 def vgg_features(arch):
-  """torchvision's `features` of "vgg16" or "vgg19", random.
+  """Makes random `features` of "vgg16" or "vgg19", without the classifier.
 
-  The classifier has most of the weights and no part in what is compared.
+  The classifier has most of the weights and is not compared.
   """
   library = torchvision_models().vgg
   layers = library.make_layers(library.cfgs[{"vgg16": "D", "vgg19": "E"}[arch]])
@@ -79,23 +79,23 @@ def vgg_features(arch):
 
 
 def numpy_state(model, prefix=""):
-  """A module's state dict as NumPy arrays, each name after a prefix."""
+  """Gives a module's state dict as NumPy arrays, a prefix before each name."""
   return {f"{prefix}{k}": v.numpy() for k, v in model.state_dict().items()}
 
 
 def to_torch(images):
-  """What torchvision's networks take: normalised, [b, 3, H, W]."""
+  """Turns images into torchvision's input: normalised, [b, 3, H, W]."""
   x = torch.as_tensor((images - MEAN) / STD, dtype=torch.float32)
   return x.permute(0, 3, 1, 2)
 
 
 def to_numpy(x):
-  """A map [b, c, h, w] of PyTorch as ours."""
+  """Turns a map [b, c, h, w] of PyTorch into ours."""
   return x.detach().permute(0, 2, 3, 1).numpy()
 
 
 def resnet_layers(model, images):
-  """dict layer1 .. layer4 -> map of torchvision's ResNet."""
+  """Runs torchvision's ResNet: dict layer1 .. layer4 -> map."""
   maps, hooks = {}, []
   for name in ("layer1", "layer2", "layer3", "layer4"):
 
@@ -110,26 +110,29 @@ def resnet_layers(model, images):
   return maps
 
 
-def vgg_taps(features, x):
-  """Every map of torchvision's `features` after its ReLU, by our names.
+def vgg_taps(features, x, taps=None):
+  """Computes maps of torchvision's `features` after their ReLU.
 
   Args:
     features: of `vgg_features`.
     x: normalised images [b, 3, H, W].
+    taps: our names of the maps; all by default. Nothing beyond the last of
+      them is computed.
 
   Returns:
     dict "input", "convB_I" -> map [b, c, h, w].
   """
   maps, block, count = {"input": x}, 1, 0
   for layer in features:
-    # Not in place: the map before is kept, and gradients need it.
-    if isinstance(layer, torch.nn.ReLU):
-      x = torch.relu(x)
-      maps[f"conv{block}_{count}"] = x
-      continue
     x = layer(x)
     if isinstance(layer, torch.nn.Conv2d):
       count += 1
+    elif isinstance(layer, torch.nn.ReLU):
+      name = f"conv{block}_{count}"
+      if taps is None or name in taps:
+        maps[name] = x
+      if taps is not None and all(tap in maps for tap in taps):
+        break
     else:
       block, count = block + 1, 0
   return maps

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from flax import traverse_util
 
 from c3_jax.models import porting
 from c3_jax.training import build, objectives, steps
@@ -40,14 +41,9 @@ def results(tmp_path_factory):
   """Two dicts name -> array, ours and PyTorch's: terms, raw taps, gradient."""
   torch.manual_seed(0)
   weights = tmp_path_factory.mktemp("weights")
-  model = torch_c3.TorchC3(
-    blocks=BLOCKS,
-    output_stride=8,
-    features=16,
-    channels=(32, 16, 8, 8),
-    k=K,
-  )
-  oracles.randomise(model)
+  model = torch_c3.C3(K, blocks=BLOCKS, features=16, channels=(32, 16, 8, 8))
+  # The backbone has ImageNet's statistics, the decoder those of the batch.
+  oracles.randomise(model).backbone.eval()
   vgg = oracles.vgg_features("vgg16")
   config = get_config(weights)
   setup = build.setup(config)
@@ -74,21 +70,21 @@ def results(tmp_path_factory):
     "t_ji": t_ji.astype("f4"),
     "running": dict(zip(setup.vgg.taps, np.geomspace(0.3, 9, 6).tolist())),
   }
-  ours = jax_results(config, setup, torch_c3.variables(model), **given)
+  ours = jax_results(config, setup, model, **given)
   return ours, torch_results(model, vgg, **given)
 
 
 def torch_results(model, vgg, *, images, t_ij, t_ji, running):
-  """Of the PyTorch oracle: dict name -> array."""
-  raw, *terms = torch_c3.losses(
+  """Runs the PyTorch oracle: dict name -> array."""
+  raw, inv, equiv = torch_c3.losses(
     model,
     vgg,
     torch.tensor(images).permute(0, 3, 1, 2),
-    torch.tensor(t_ij),
-    torch.tensor(t_ji),
     running,
+    (torch.tensor(t_ij), torch.tensor(t_ji)),
   )
-  named = dict(zip(("cycle", "inv", "equiv"), terms, strict=True))
+  cycle = torch_c3.cycle(raw, running)
+  named = {"cycle": cycle, "inv": inv, "equiv": equiv}
   sum(weight * named[name] for name, weight in WEIGHTS.items()).backward()
   kernel = model.pose[4].weight.grad.permute(2, 3, 1, 0)
   result = {f"raw {tap}": x for tap, x in raw.items()} | named
@@ -97,14 +93,18 @@ def torch_results(model, vgg, *, images, t_ij, t_ji, running):
   }
 
 
-def jax_results(config, setup, heads, *, images, t_ij, t_ji, running):
-  """Of c3_jax's own `loss_terms`: dict name -> array."""
+def jax_results(config, setup, model, *, images, t_ij, t_ji, running):
+  """Runs c3_jax's own `loss_terms`: dict name -> array."""
   shapes = jax.eval_shape(setup.model.init, jax.random.key(0), images)
-  zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+  variables = traverse_util.flatten_dict(
+    jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes), sep="/"
+  )
+  # The weights of the backbone come from the ported file.
+  others = [path for path in variables if "/backbone/" not in path]
+  variables |= torch_c3.variables(model, others)
   state = steps.TrainState(
     step=jnp.int32(0),
-    params=zeros["params"] | heads["params"],
-    batch_stats=zeros["batch_stats"] | heads["batch_stats"],
+    **traverse_util.unflatten_dict(variables, sep="/"),
     opt_state=None,
     running={tap: jnp.float32(mean) for tap, mean in running.items()},
   )

@@ -20,7 +20,8 @@ import numpy as np
 from c3_jax.data import in_memory
 from c3_jax.data.datasets import folder
 from c3_jax.errors import UserError
-from c3_jax.evaluation.pairs import alignment, between, consistency, transfer
+from c3_jax.evaluation.pairs import alignment, consistency, transfer
+from c3_jax.evaluation.pairs.evaluator import PairEvaluator
 from c3_jax.runs import trained as restore
 from c3_jax.runtime import parallel
 from c3_jax.training import build
@@ -53,7 +54,7 @@ def measure(each, variables, *, image_size, normaliser):
   """PCK, carried points and consistency of one network.
 
   Args:
-    each: `between.Between` of the pairs.
+    each: `PairEvaluator` of the pairs.
     variables: params and batch_stats.
     image_size: side of the model frame in pixels.
     normaliser: two indices of points, the eyes.
@@ -92,7 +93,7 @@ def run(workdir, root, landmarks, shifts):
       f"{len(dataset) - 1}."
     )
   pairs = pairs_of(dataset, shifts)
-  each = between.Between(config, trained.model, pairs)
+  each = PairEvaluator(config, trained.model, pairs)
   start = build.initial_state(config, trained.model)
   networks = {
     "trained": trained.variables,

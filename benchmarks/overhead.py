@@ -21,7 +21,7 @@ import time
 
 import jax
 
-from c3_jax.evaluation import evaluator as evaluate
+from c3_jax.evaluation.evaluator import Evaluator
 from c3_jax.runs.checkpoints import Checkpoints
 from c3_jax.runtime import parallel
 from c3_jax.training import build, loop, steps
@@ -98,7 +98,7 @@ def main():
   config = get_config(args)
   setup = build.setup(config)
   splits = dataclasses.replace(build.load_splits(config), fit=None, test=None)
-  evaluator = evaluate.Evaluator(config, setup.model, splits)
+  evaluator = Evaluator(config, setup.model, splits)
   stages = build.stages(config, len(splits.train))
   state = build.enter(build.initial_state(config, setup.model), stages[0])
   state = jax.device_get(state)

@@ -24,9 +24,8 @@ from PIL import Image
 
 from c3_jax import geometry
 from c3_jax.data import streaming
-from c3_jax.inference import predictor
+from c3_jax.evaluation.detect import prediction_function
 from c3_jax.runs import trained as restore
-from c3_jax.runtime import parallel
 
 COUNT, FIRST = 1000, 100
 BROKEN = (7, 400, 801)
@@ -108,14 +107,13 @@ def largest_difference(a, b):
 def by_pipeline(trained, folder, names):
   """{file: [2 k]} with the pictures as training loads them."""
   frame = geometry.Frame.of(trained.config)
-  function = parallel.pmap_eval(predictor.forward(trained.model))
+  function = prediction_function(trained.model, frame.image_size)
   paths = [str(folder / name) for name in names]
   result = {}
   for batch in streaming.read(
     paths, load_size=frame.load_size, crop=frame.crop
   ):
-    images = geometry.centre_crop(batch["image"], frame.image_size)
-    points, _ = function(trained.variables, {"image": images})
+    points, _ = function(trained.variables, {"image": batch["image"]})
     for index, xy, size in zip(
       batch["index"], points, batch["file_size"], strict=True
     ):

@@ -1,0 +1,23 @@
+"""How good a trained model is: landmarks found, numbers measured, a report.
+
+An `Evaluator` measures on the splits of a dataset; `evaluate` writes its
+numbers to eval/DATASET.json and `table` prints them. `detect` has the detectors
+of images, `regression` and `conventions` the landmark regression, `pairs`
+everything that is measured between two images.
+"""
+
+from c3_jax.evaluation.detect import landmark_function, prediction_function
+from c3_jax.evaluation.diagnostics import Diagnostics
+from c3_jax.evaluation.evaluator import Evaluator
+from c3_jax.evaluation.pairs.evaluator import PairEvaluator
+from c3_jax.evaluation.report import evaluate, table
+
+__all__ = [
+  "Diagnostics",
+  "Evaluator",
+  "PairEvaluator",
+  "evaluate",
+  "landmark_function",
+  "prediction_function",
+  "table",
+]

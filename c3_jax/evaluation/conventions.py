@@ -63,7 +63,7 @@ class Convention:
     return words + (f", ridge {self.ridge:g}" if self.ridge else "")
 
   def fit(self, landmarks, points, size):
-    """The `regression.Regressor` of training images, corner-origin pixels."""
+    """Fits a `regression.Regressor` to training images, in corner pixels."""
     n = first(len(points)) if self.first else len(points)
     return regression.fit_regressor(
       landmarks[:n],
@@ -75,7 +75,7 @@ class Convention:
 
 
 def conventions(ridge=0.0):
-  """All of them; those with a penalty where it is above 0."""
+  """Lists all conventions; those with a penalty where it is above 0."""
   return [
     Convention(intercept, centre, part, penalty)
     for penalty in ((0.0, ridge) if ridge else (0.0,))
@@ -85,7 +85,7 @@ def conventions(ridge=0.0):
 
 
 def first(n):
-  """How many of n training images are not among the last tenth."""
+  """Counts the images in the first nine tenths of n."""
   return n - round(HELD_OUT * n)
 
 
@@ -110,12 +110,12 @@ class Data:
 
   @classmethod
   def of(cls, *coords, size, normaliser):
-    """From the four arrays in [-1, 1], in the order of the attributes."""
+    """Converts the four arrays in [-1, 1], in the order of the attributes."""
     pixels = (geometry.coords_to_corner_pixels(each, size) for each in coords)
     return cls(*pixels, size, normaliser)
 
   def errors(self, regressor, normaliser=None):
-    """[m, P] per cent on the test images; NaN rows have no length."""
+    """Measures [m, P] per cent on the test images; NaN rows have no length."""
     return regression.point_errors(
       regressor.apply(self.test_landmarks),
       self.test_points,
@@ -124,13 +124,13 @@ class Data:
     )
 
   def error(self, regressor):
-    """Mean of `errors` over the test images that have a length."""
+    """Averages `errors` over the test images that have a length."""
     return float(
       regression.defined(self.errors(regressor), self.normaliser).mean()
     )
 
   def intercept_error(self):
-    """The error of the convention "intercept" alone."""
+    """Measures the error of the convention "intercept" alone."""
     convention = Convention(intercept=True)
     return self.error(
       convention.fit(self.train_landmarks, self.train_points, self.size)
@@ -196,14 +196,18 @@ def evaluate(data, *, ridge=0.0, few_shot=(), repeats=10, seed=0):
 
 
 def normaliser_title(normaliser):
-  """The length that errors are divided by, in words."""
+  """Names the length that errors are divided by."""
   if isinstance(normaliser, str):
     return {"box": "root of box area", "image": "image side"}[normaliser]
   return "distance of points {} and {}".format(*normaliser)
 
 
 def normalised_by(data, fits):
-  """{length: {convention: per cent}}; None where no image has a length."""
+  """Divides the errors by several lengths.
+
+  Returns:
+    {length: {convention: per cent}}; None where no image has a length.
+  """
   result = {}
   for normaliser in (data.normaliser, "box", "image"):
     found = {}
@@ -216,10 +220,10 @@ def normalised_by(data, fits):
 
 
 def backward(data):
-  """Errors of the landmarks, regressed from the annotated points.
+  """Measures the landmarks, regressed from the annotated points.
 
-  Landmarks that wander over the object have a large one, even where the points
-  can be told from the others.
+  Landmarks that wander over the object have a large error, even where the
+  points can be predicted from the others.
 
   Returns:
     {convention: {"error": per cent, "per_landmark": [K per cents]}}.
@@ -247,7 +251,7 @@ def backward(data):
 
 
 def few_shots(data, counts, repeats, seed):
-  """Errors with few annotated training images, over random choices of them.
+  """Measures with few annotated training images, over random choices of them.
 
   Returns:
     {n: {convention: {"mean": per cent, "deviation": per cent}}} for each n of

@@ -1,8 +1,8 @@
 """Landmarks that say nothing: merged, still, or glued to the border.
 
-They are what training without annotations fails by, and the losses do not
-show them. Counts are logged at every checkpoint; what went wrong since the
-last one is a warning that says what to try.
+These are the usual failures of unsupervised training; the losses do not reveal
+them. Counts are logged at every checkpoint; what went wrong since the last one
+is a warning that says what to try.
 """
 
 import logging
@@ -14,16 +14,16 @@ logger = logging.getLogger(__name__)
 ADVICE = {
   "merged": (
     "lie on one spot. Try L_apart (config.stages.pairs.weights.apart=0.5, and "
-    "of cycle), fewer landmarks (config.model.k), L_pairs beside L_cycle "
+    "of cycle), fewer landmarks (config.model.k), L_pairs with L_cycle "
     "(config.stages.cycle.weights.pairs=1), or a longer stage pairs."
   ),
   "still": (
-    "hardly move from picture to picture. Try stronger warps "
-    "(config.augment.target, config.augment.source), or take the picture out "
+    "hardly move from image to image. Try stronger warps "
+    "(config.augment.target, config.augment.source), or take the image out "
     "of the appearance map (config.model.appearance.pool=True)."
   ),
   "border": (
-    "are glued to the border. Load larger pictures, so that warps do not show "
+    "are glued to the border. Load larger images, so that warps do not show "
     "their border (config.data.load_size), or a wider config.augment."
     "mask_margin."
   ),
@@ -31,16 +31,16 @@ ADVICE = {
 
 
 def faults(points, *, merged, still, border):
-  """Which landmarks say nothing.
+  """Finds landmarks that say nothing.
 
   Args:
-    points: [n, k, 2] landmarks of n pictures, (x, y) in [-1, 1].
-    merged: two landmarks are merged whose distance, averaged over the
-      pictures, is less than this fraction of the side.
+    points: [n, k, 2] landmarks of n images, (x, y) in [-1, 1].
+    merged: two landmarks are merged whose distance, averaged over the images,
+      is less than this fraction of the side.
     still: a landmark is still whose deviation from its mean place (root mean
       square) is less than this fraction of the side.
     border: a landmark is glued to the border that is nearer to it than this
-      fraction of the side in more than half of the pictures.
+      fraction of the side in more than half of the images.
 
   Returns:
     dict merged, still, border -> sorted list of landmarks.
@@ -62,14 +62,14 @@ def faults(points, *, merged, still, border):
 
 
 class Diagnostics:
-  """Counts the faults on the first training pictures, and warns of new ones."""
+  """Counts the faults on the first training images, and warns of new ones."""
 
   def __init__(self, config, evaluator, dataset, stages):
-    """Prepares.
+    """Reads the thresholds.
 
     Args:
       config: `config.eval.diagnostics` is used.
-      evaluator: `evaluate.Evaluator`.
+      evaluator: `Evaluator`.
       dataset: training images.
       stages: of the run; without one that trains the landmarks there is
         nothing to count.
@@ -82,7 +82,7 @@ class Diagnostics:
     self._before = {name: [] for name in ADVICE}
 
   def __call__(self, variables):
-    """dict landmarks_merged, landmarks_still, landmarks_border -> count."""
+    """Counts landmarks_merged, landmarks_still and landmarks_border: a dict."""
     if not self._count:
       return {}
     points = self._evaluator.first_landmarks(

@@ -1,9 +1,8 @@
 """Linear regression from discovered landmarks to annotated points (sec. 4.2).
 
-How good landmarks are that nobody named is measured by how well a linear map
-turns them into annotated points. Codes differ silently in how they fit it
-(`protocol` has the conventions, each with its name) and in the length that the
-error is divided by.
+Unsupervised landmarks are scored by how well a linear map predicts the
+annotated points from them. Codes differ silently in how they fit it
+(`conventions` names the ways) and in the length that the error is divided by.
 
 The error is the mean distance between estimated and annotated points, in per
 cent of that length, as a rule the distance between the eyes. The papers call it
@@ -41,7 +40,7 @@ class Regressor:
 
   @classmethod
   def from_json(cls, value):
-    """Inverse of `as_json`."""
+    """Inverts `as_json`."""
     return cls(
       np.asarray(value["weights"], np.float64),
       np.asarray(value["bias"], np.float64),
@@ -60,8 +59,8 @@ def fit_regressor(landmarks, points, *, intercept, origin=0.0, ridge=0.0):
     intercept: whether the bias is fitted too; it is never penalised.
     origin: where (0, 0) lies for a fit without intercept, in pixels from the
       corner, the same in x and y.
-    ridge: added is this times the sum of the squared weights, to the sum of
-      the squared distances in pixels.
+    ridge: penalty: this times the sum of the squared weights is added to the
+      sum of the squared distances in pixels.
 
   Returns:
     A `Regressor`.
@@ -95,14 +94,14 @@ def fit_regressor(landmarks, points, *, intercept, origin=0.0, ridge=0.0):
 
 
 def mean_shape(points):
-  """Mean position of each annotated point: [n, P, 2] to [P, 2]."""
+  """Averages each annotated point: [n, P, 2] to [P, 2]."""
   return np.asarray(points, np.float64).mean(0)
 
 
 def point_errors(
   predicted, points, *, normaliser=(0, 1), image_size=None, measured=None
 ):
-  """Distance of each estimate to its point, in per cent of a length.
+  """Measures the distance of each estimate, in per cent of a length.
 
   Args:
     predicted: [n, P, 2], or [P, 2] for one shape for all images.
@@ -132,7 +131,7 @@ def point_errors(
 
 
 def error_percent(predicted, points, *, normaliser=(0, 1), image_size=None):
-  """Mean error over points and images, in per cent (the papers' "MSE").
+  """Averages the error over points and images, in per cent (papers' "MSE").
 
   Images whose two normalising points coincide are left out. Arguments as
   `point_errors`.
@@ -147,7 +146,7 @@ def error_percent(predicted, points, *, normaliser=(0, 1), image_size=None):
 
 
 def failure_rate(errors, threshold=10.0):
-  """Per cent of images whose mean error is above the threshold.
+  """Counts images whose mean error is above the threshold, in per cent.
 
   Args:
     errors: [n, P] from `point_errors`; NaN rows are left out.
@@ -158,7 +157,7 @@ def failure_rate(errors, threshold=10.0):
 
 
 def area_under_curve(errors, threshold=10.0):
-  """Per cent of the area under the curve of errors, up to a threshold.
+  """Integrates the curve of errors up to a threshold, in per cent.
 
   The curve is the share of images whose mean error is at most e, for e from 0
   to the threshold: 100 where no image has an error.
@@ -172,7 +171,7 @@ def area_under_curve(errors, threshold=10.0):
 
 
 def _flatten(points):
-  """[n, P, 2] to [n, 2P] float64: x1, y1, x2, y2, .."""
+  """Lays [n, P, 2] out as [n, 2P] float64: x1, y1, x2, y2, .."""
   points = np.asarray(points, np.float64)
   return points.reshape(len(points), -1)
 
@@ -183,13 +182,13 @@ def _check_finite(name, array):
   if bad.size:
     raise UserError(
       f"{name} of {bad.size} images are not finite (first: image {bad[0]}): "
-      "mend the annotation, or evaluate an earlier checkpoint if training "
+      "correct the annotation, or evaluate an earlier checkpoint if training "
       "diverged"
     )
 
 
 def _normalising_length(points, normaliser, image_size):
-  """The length in each image that errors are divided by: [n]."""
+  """Measures the length that errors are divided by, in each image: [n]."""
   if normaliser == "box":
     return np.sqrt(np.prod(np.ptp(points, axis=1), axis=-1))
   if isinstance(normaliser, str):
@@ -214,7 +213,7 @@ def _normalising_length(points, normaliser, image_size):
 
 
 def defined(errors, normaliser):
-  """The rows of `point_errors` that have an error.
+  """Selects the rows of `point_errors` that have an error.
 
   Raises:
     UserError: there is none.

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from c3_jax import geometry
-from c3_jax.evaluation import evaluator as evaluate
+from c3_jax.data import PairedDataset
 from c3_jax.evaluation import regression
-from c3_jax.evaluation.pairs import between
+from c3_jax.evaluation.evaluator import normaliser
 from c3_jax.evaluation.pairs.transfer import transferred
 from c3_jax.figures import curves, grids
 
@@ -20,29 +20,29 @@ CARRIED = 5
 
 
 def encode(model, images):
-  """(landmarks, gaussian maps, a, f') of images [n, H, W, 3] in [0, 1]."""
+  """Encodes images: (landmarks, gaussian maps, a, f')."""
   encoding = model.encode(images)
   pose = encoding.pose
   return pose.points, pose.maps, encoding.appearance, encoding.features
 
 
-def draw(config, workdir, model, splits, variables, evaluator, report):
+def draw_run(config, workdir, model, splits, variables, evaluator, report):
   """Draws the figures of a trained model into workdir/figures[/NAME].
 
   Args:
     config: of the run.
     workdir: its folder.
     model: `C3`.
-    splits: `build.Splits`; test images are shown, or training images where
-      there are none.
+    splits: test images are shown, or training images where there are none.
     variables: trained params and batch_stats.
-    evaluator: `evaluate.Evaluator` of these splits.
-    report: of `evaluate.evaluate`, or None.
+    evaluator: `Evaluator` of these splits.
+    report: from `evaluation.evaluate`, or None.
   """
   folder = pathlib.Path(workdir) / "figures" / config.eval.name
   folder.mkdir(parents=True, exist_ok=True)
   dataset = splits.train if splits.test is None else splits.test
-  images, annotated = pictures(dataset, config.data.image_size)
+  size = config.data.image_size
+  images, annotated = shown_images(dataset, size)
   apply = lambda method, *args: jax.device_get(  # noqa: E731
     jax.jit(lambda v, *args: model.apply(v, *args, method=method))(
       variables, *args
@@ -52,9 +52,8 @@ def draw(config, workdir, model, splits, variables, evaluator, report):
   predicted = None
   if report is not None and "regressor" in report:
     regressor = regression.Regressor.from_json(report["regressor"]["intercept"])
-    size = config.data.image_size
     pixels = regressor.apply(geometry.coords_to_corner_pixels(points, size))
-    predicted = 2 * pixels / size - 1
+    predicted = geometry.corner_pixels_to_coords(pixels, size)
     found = evaluator.landmarks(variables, "test")
     errors = image_errors(config, splits, found, report)
     curves.error_curve_figure(folder / "errors.png", errors)
@@ -98,19 +97,19 @@ def draw(config, workdir, model, splits, variables, evaluator, report):
     curves.curves_figure(folder / "curves.png", log)
 
 
-def pictures(dataset, size):
-  """The pictures that are shown: (images, points).
+def shown_images(dataset, size):
+  """Chooses the images that are shown.
 
   Args:
-    dataset: of pictures, or of listed pairs.
+    dataset: of images, or of listed pairs.
     size: side of the model frame in pixels.
 
   Returns:
-    images [n, size, size, 3] in [0, 1], n even, in pairs (0, 1), (2, 3), ..;
-    points [n, P, 2], or None where there are none or they are of pairs.
+    (images, points): [n, size, size, 3] in [0, 1], n even, in pairs (0, 1),
+    (2, 3), ..; [n, P, 2], or None for listed pairs and without annotation.
   """
   points = None
-  if between.has_pairs(dataset):
+  if isinstance(dataset, PairedDataset):
     pairs = max(1, min(SHOWN // 2, len(dataset)))
     batch = next(dataset.eval_batches(pairs))
     images = np.stack([batch["image_target"], batch["image_source"]], 1)
@@ -121,15 +120,21 @@ def pictures(dataset, size):
     if len(images) == 1:
       images = np.repeat(images, 2, 0)
       points = None if points is None else np.repeat(points, 2, 0)
-  images = geometry.centre_crop(images, size)
-  return images.astype(np.float32) / 255, points
+  return geometry.network_input(images, size), points
 
 
 def image_errors(config, splits, found, report):
-  """The error of each test image in per cent: {name: [n]}.
+  """Measures the error of each test image, for the figure of error curves.
 
-  Of the regressors with and without intercept, and of the mean training
-  shape; `found` are the landmarks [n, k, 2] of the test images.
+  Args:
+    config: of the run.
+    splits: fit and test, annotated.
+    found: [n, k, 2] landmarks of the test images.
+    report: from `evaluation.evaluate`.
+
+  Returns:
+    {name: [n] per cent} for the regressors with and without intercept, and for
+    the mean training shape.
   """
   size = config.data.image_size
   pixels = lambda points: geometry.coords_to_corner_pixels(points, size)  # noqa: E731
@@ -145,7 +150,7 @@ def image_errors(config, splits, found, report):
     name: regression.point_errors(
       points,
       pixels(splits.test.points),
-      normaliser=evaluate.normaliser(config),
+      normaliser=normaliser(config),
       image_size=size,
     ).mean(1)
     for name, points in estimates.items()

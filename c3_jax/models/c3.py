@@ -53,6 +53,10 @@ class C3(nn.Module):
     f_flow, f = self.features(images, train=train)
     return Encoding(self.appearance(f, train=train), self.pose(f), f_flow)
 
+  def detect(self, images) -> Pose:
+    """Finds the landmarks of images [b, H, W, 3] in [0, 1]; trains nothing."""
+    return self.pose(self.features(images)[1])
+
   def decode(self, a, p, *, train=False):
     """D: a [b, h, w, c], p [b, h, w, k] to images [b, H, W, 3], unclipped."""
     return self.decoder(a, p, train=train)

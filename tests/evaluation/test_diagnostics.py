@@ -8,8 +8,8 @@ import ml_collections
 import numpy as np
 import pytest
 
+from c3_jax import settings
 from c3_jax.evaluation import diagnostics
-from configs import common
 
 OPTIONS = {"merged": 0.02, "still": 0.01, "border": 0.04}
 
@@ -104,7 +104,7 @@ def test_nothing_is_said_where_no_landmark_is_trained():
 
 def test_every_key_in_the_advice_exists():
   """The warnings name keys that a config has."""
-  config = common.base(k=10, cycle=1, flow=1)
+  config = settings.paper(k=10, cycle=1, flow=1)
   for advice in diagnostics.ADVICE.values():
     for path in re.findall(r"config\.([a-z_.]*[a-z_])", advice):
       part = config

@@ -18,7 +18,14 @@ from c3_jax.data import synthetic as synthetic_faces
 from c3_jax.data.in_memory import ArrayDataset
 from c3_jax.errors import UserError
 from c3_jax.evaluation import conventions
-from c3_jax.evaluation import evaluator as evaluate
+from c3_jax.evaluation.detect import (
+  detect,
+  landmark_function,
+  random_similarities,
+  see_through,
+)
+from c3_jax.evaluation.evaluator import Evaluator, check_options
+from c3_jax.evaluation.report import evaluate, table
 from c3_jax.models import flow
 from c3_jax.runs import trained as restore
 from c3_jax.runtime import parallel
@@ -87,12 +94,12 @@ def evaluator(*, fit=40, test=30, batch_size=7):
     fit=None if fit is None else dots(fit, 1),
     test=None if test is None else dots(test, 2),
   )
-  return config, evaluate.Evaluator(config, Dots(), splits)
+  return config, Evaluator(config, Dots(), splits)
 
 
 def test_similarities_are_within_their_limits():
   """Each is R s x + t, uniform in the limits given, the same for a seed."""
-  matrices = evaluate.random_similarities(4000, LIMITS)
+  matrices = random_similarities(4000, LIMITS)
   assert matrices.shape == (4000, 2, 3) and matrices.dtype == np.float32
   linear, shift = matrices[:, :, :2].astype(float), matrices[:, :, 2]
   scale = np.sqrt(np.linalg.det(linear))
@@ -113,17 +120,17 @@ def test_similarities_are_within_their_limits():
     assert np.abs(value).max() <= half * (1 + 1e-5)
     np.testing.assert_allclose(value.std(), half / np.sqrt(3), rtol=0.05)
     assert abs(value.mean()) < 0.05 * half
-  again = evaluate.random_similarities(4000, LIMITS)
+  again = random_similarities(4000, LIMITS)
   np.testing.assert_array_equal(matrices, again)
-  other = evaluate.random_similarities(4000, LIMITS | {"seed": 1})
+  other = random_similarities(4000, LIMITS | {"seed": 1})
   assert not np.array_equal(matrices, other)
 
 
 def test_points_seen_through_a_warp_map_back():
   """The pull map takes the point seen to the point of the picture."""
-  matrices = evaluate.random_similarities(50, LIMITS).astype(float)
+  matrices = random_similarities(50, LIMITS).astype(float)
   points = np.random.default_rng(0).uniform(-1, 1, (50, 3, 2))
-  seen = evaluate.see_through(matrices, points)
+  seen = see_through(matrices, points)
   for matrix, at, expected in zip(matrices, seen, points, strict=True):
     for p, q in zip(at, expected, strict=True):
       np.testing.assert_allclose(matrix @ [*p, 1], q, atol=1e-5)
@@ -135,11 +142,11 @@ def test_dots_are_found_where_the_warp_moves_them(warped):
   data = dots(30, 3)
   warps, expected = None, data.points
   if warped:
-    warps = evaluate.random_similarities(30, LIMITS)
-    expected = evaluate.see_through(warps, data.points)
+    warps = random_similarities(30, LIMITS)
+    expected = see_through(warps, data.points)
     assert np.abs(expected - data.points).max() > 0.2
-  found = evaluate.detect(
-    evaluate.landmark_function(Dots(), SIZE),
+  found = detect(
+    landmark_function(Dots(), SIZE),
     jnp.float32(1),
     data,
     batch_size=8,
@@ -164,7 +171,7 @@ def test_every_example_is_detected_in_order(devices, batch_size):
   function = parallel.pmap_eval(
     index_and_warp, devices=jax.local_devices()[:devices]
   )
-  found = evaluate.detect(
+  found = detect(
     function,
     np.float32(0.5),
     ArrayDataset(images),
@@ -196,10 +203,10 @@ def test_numbers_do_not_depend_on_devices_or_batches(
     monkeypatch.setattr(
       parallel, "pmap_eval", functools.partial(pmap_eval, devices=devices)
     )
-    function = evaluate.landmark_function(trained.model, 16)
+    function = landmark_function(trained.model, 16)
     variables = parallel.replicate(trained.variables, devices=devices)
     found = [
-      evaluate.detect(function, variables, data, batch_size=batch_size)
+      detect(function, variables, data, batch_size=batch_size)
       for data in arrays
     ]
     results.append(
@@ -273,7 +280,7 @@ def test_perturbed_pictures_move_their_points_along():
 def test_report_says_what_was_measured(tmp_path):
   """The file holds the keys that others read, each number of its own kind."""
   config, each = evaluator()
-  report = evaluate.evaluate(
+  report = evaluate(
     config, each, jnp.float32(1), jnp.float32(0), np.int32(12), tmp_path
   )
   (path,) = (tmp_path / "eval").iterdir()
@@ -311,10 +318,8 @@ def test_report_says_what_was_measured(tmp_path):
 def test_table_shows_the_numbers_of_the_report(tmp_path):
   """Every error stands in a line that names its convention."""
   config, each = evaluator()
-  report = evaluate.evaluate(
-    config, each, jnp.float32(1), jnp.float32(0), 12, tmp_path
-  )
-  head, *lines = evaluate.table(report).splitlines()
+  report = evaluate(config, each, jnp.float32(1), jnp.float32(0), 12, tmp_path)
+  head, *lines = table(report).splitlines()
   assert "K = 2" in head and "step 12" in head
   assert "40 images to fit, 30 to test" in head
   assert " mean distance / distance of points 0 and 1, %" in lines
@@ -355,4 +360,4 @@ def test_options_that_mean_nothing_are_refused(key, value):
   del config.eval[key]
   config.eval[key] = value
   with pytest.raises(UserError, match=f"config.eval.{key}="):
-    evaluate.check_options(config.eval)
+    check_options(config.eval)

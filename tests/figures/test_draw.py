@@ -8,9 +8,9 @@ import pytest
 
 from c3_jax.data import pairs as pairs_lib
 from c3_jax.data.in_memory import ArrayDataset
-from c3_jax.evaluation import evaluator as evaluate
+from c3_jax.evaluation.evaluator import Evaluator
 from c3_jax.figures import draw
-from c3_jax.training import build
+from c3_jax.models import initial
 from configs import synthetic
 
 SIZE, LOAD = 16, 20
@@ -28,7 +28,7 @@ def test_pictures_are_the_frames_of_the_first_images(n):
   """An even number of central crops in [0, 1], with their points."""
   points = np.random.default_rng(1).uniform(-1, 1, (n, 3, 2))
   data = ArrayDataset(images(n), points, image_size=SIZE)
-  shown, where = draw.pictures(data, SIZE)
+  shown, where = draw.shown_images(data, SIZE)
   assert len(shown) % 2 == 0 and len(shown) <= draw.SHOWN
   real = min(n, len(shown))
   expected = data.images[:real, 2:-2, 2:-2] / np.float32(255)
@@ -49,7 +49,7 @@ def test_listed_pairs_stand_side_by_side():
     points=np.zeros((n, 2, 4, 2)),
     visible=np.ones((n, 4), bool),
   )
-  shown, where = draw.pictures(data, SIZE)
+  shown, where = draw.shown_images(data, SIZE)
   assert where is None
   expected = data.images[[1, 0, 2, 1, 3, 2]] / np.float32(255)
   np.testing.assert_array_equal(shown, expected)
@@ -66,10 +66,9 @@ def test_error_curves_have_the_errors_of_the_report():
     for n in (30, 9)
   )
   splits = types.SimpleNamespace(train=fit, fit=fit, test=test)
-  model, _ = build.networks(config)
-  state = build.initial_state(config, model)
-  variables = {"params": state.params, "batch_stats": state.batch_stats}
-  evaluator = evaluate.Evaluator(config, model, splits)
+  model, _ = initial.networks(config)
+  variables = initial.untrained(config, model)
+  evaluator = Evaluator(config, model, splits)
   report = evaluator.regress(variables)
   found = evaluator.landmarks(variables, "test")
   errors = draw.image_errors(config, splits, found, report)

@@ -1,13 +1,13 @@
 """Semantic alignment: percentage of correct keypoints (PCK; Table 3).
 
-The annotated points of the target picture are carried to the source picture
-and compared there. A point is correct within alpha times a length L, a pair
+The annotated points of the target image are carried to the source image and
+compared there. A point is correct within alpha times a length L, a pair
 counts its share of correct points, and PCK is the mean over pairs. Coordinates
 are those of NC-Net's evaluation: 1-based pixels of the file, and
 `u = (p - 1 - (side - 1) / 2) * 2 / (side - 1)`, so that the centres of the
 first and the last pixel are -1 and 1, as are those of the outer cells of a map.
 
-  "scnet"  both pictures count as 224 x 224, L = 224 (NC-Net, the paper)
+  "scnet"  both images count as 224 x 224, L = 224 (NC-Net, the paper)
   "image"  pixels of the file, L = the longer side of the source
   "box"    pixels of the file, L = the longer side of the box round the
            source's points (NC-Net's "pf")
@@ -42,7 +42,7 @@ PRIOR = 0.4
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-  """A batch of pairs as a definition of PCK sees it, in 1-based pixels.
+  """A batch of pairs as one definition of PCK sees it, in 1-based pixels.
 
   Attributes:
     source, target: [n, P, 2] points.
@@ -58,7 +58,7 @@ class Frame:
 
 
 def frame(definition, batch):
-  """The `Frame` of one of `DEFINITIONS` for a batch of a pair dataset."""
+  """Makes the `Frame` of one of `DEFINITIONS` for a batch of pairs."""
   sizes = [np.asarray(batch[f"size_{x}"], float) for x in ("source", "target")]
   source, target = (
     geometry.coords_to_one_based_pixels(batch[f"points_{x}"], size)
@@ -81,7 +81,7 @@ def frame(definition, batch):
 
 
 def matched_cells(scores):
-  """T^{source->target} by argmax, as cells: [n, h, w, h, w] to [n, h, w].
+  """Reads T^{source->target} by argmax: [n, h, w, h, w] to cells [n, h, w].
 
   Entry (y, x) is the cell y' * w + x' of the source that matches cell (y, x)
   of the target.
@@ -91,10 +91,10 @@ def matched_cells(scores):
 
 
 def blend(cells, points):
-  """NC-Net's reading of matches between cells.
+  """Reads matches between cells as NC-Net does.
 
   Args:
-    cells: int [n, h, w] of `matched_cells`, maps of h x w cells.
+    cells: int [n, h, w] from `matched_cells`, maps of h x w cells.
     points: [n, P, 2] in NC-Net's coordinates, of the target.
 
   Returns:
@@ -119,10 +119,10 @@ def blend(cells, points):
 
 
 def with_landmarks(batch):
-  """C^ weighted by where the landmarks carry each cell of the target.
+  """Weights C^ by where the landmarks carry each cell of the target.
 
   Args:
-    batch: of `matches.matched`.
+    batch: from `matching.matched`.
 
   Returns:
     [n, h, w, h, w], like scores.
@@ -144,10 +144,10 @@ def with_landmarks(batch):
 
 
 def carried(batch, frames):
-  """Where each reading carries the target's points, in pixels of each frame.
+  """Carries the target's points by each reading, in pixels of each frame.
 
   Args:
-    batch: of `matches.matched`.
+    batch: from `matching.matched`.
     frames: definition -> `Frame`.
 
   Returns:
@@ -178,7 +178,7 @@ def carried(batch, frames):
 
 
 def correct(predicted, view, visible, alpha):
-  """Share of correct points of each pair: [n] in [0, 1].
+  """Counts the share of correct points of each pair: [n] in [0, 1].
 
   Args:
     predicted: [n, P, 2], in pixels of the frame.
@@ -192,10 +192,10 @@ def correct(predicted, view, visible, alpha):
 
 
 def collect(batch):
-  """What `report` needs of each pair of a batch.
+  """Collects the PCK of each pair of a batch.
 
   Args:
-    batch: of `matches.matched`.
+    batch: from `matching.matched`.
 
   Returns:
     A dict of arrays [n] and, under "scores", {reading: {"scnet@0.05": [n],
@@ -229,10 +229,10 @@ def collect(batch):
 
 
 def summary(values, chosen=slice(None)):
-  """Number of pairs, and their mean PCK under each reading and key.
+  """Averages PCK over pairs, under each reading and key.
 
   Args:
-    values: of `collect`, of all pairs.
+    values: from `collect`, of all pairs.
     chosen: bool [pairs].
 
   Returns:
@@ -251,17 +251,17 @@ def summary(values, chosen=slice(None)):
 
 
 def report(values, *, categories=(), lists=None):
-  """PCK of a pair dataset.
+  """Averages PCK over a pair dataset, its lists and its categories.
 
   Args:
-    values: of `collect`, of all pairs.
+    values: from `collect`, of all pairs.
     categories: names; the dataset's category is an index into them. Without
       names there is no table of categories.
     lists: name -> bool [pairs], shorter lists within the dataset's. A list or
       a category without a pair has no PCK and is left out.
 
   Returns:
-    `summary` of all pairs, with "points", their number, and "lists" and
+    `summary` of all pairs with the number of "points", and "lists" and
     "per_category": name -> `summary`.
   """
   chosen = {name: mask[values["index"]] for name, mask in (lists or {}).items()}

@@ -1,9 +1,9 @@
 """Consistency: do landmarks lie on one spot of different objects (Fig. 3)?
 
-The landmarks detected in one picture (the target) are carried to another (the
+The landmarks detected in one image (the target) are carried to another (the
 source) and compared with those detected there. Every distance is in per cent
 of the image side, its mean over landmarks and pairs. Landmarks that never move
-are consistent for nothing: "left_in_place" and "spread" beside it tell.
+are trivially consistent: "left_in_place" and "spread" reveal them.
 """
 
 import jax
@@ -16,13 +16,13 @@ _true_places = jax.jit(jax.vmap(head.correspondence))
 
 
 def percent(a, b):
-  """Distances of points [.., 2] in [-1, 1], in per cent of the side: [..]."""
+  """Measures distances of points [.., 2], in per cent of the side: [..]."""
   difference = np.asarray(a, np.float64) - np.asarray(b, np.float64)
   return 50 * np.linalg.norm(difference, axis=-1)
 
 
 def spread(points):
-  """Mean distance between different landmarks of one picture, in per cent.
+  """Averages the distance between landmarks of one image, in per cent.
 
   Args:
     points: [n, k, 2] in [-1, 1].
@@ -36,7 +36,10 @@ def spread(points):
 
 
 def collect(batch):
-  """Landmarks of a batch of `matches.matched`, and the target's carried over.
+  """Collects the landmarks of pairs, and the target's carried to the source.
+
+  Args:
+    batch: from `matching.matched`.
 
   Returns:
     {"target", "source", "carried"}, each [n, k, 2]; carried lies in the source.
@@ -50,10 +53,10 @@ def collect(batch):
 
 
 def report(values, poses=None):
-  """Consistency of landmarks over pairs of pictures.
+  """Measures the consistency of landmarks over pairs of images.
 
   Args:
-    values: of `collect`, of all pairs.
+    values: from `collect`, of all pairs.
     poses: (target, source), two `head.Pose`s of arrays [pairs, ..], where the
       true correspondence is known; else None.
 
@@ -61,7 +64,7 @@ def report(values, poses=None):
     {"pairs", "flow", "flow_per_landmark": [k], "left_in_place", "spread"} and,
     with poses, "truth", by the true correspondence, and "truth_share", the per
     cent of landmarks that it could carry: those on a face and visible in both
-    pictures. "truth" is None where there are none.
+    images. "truth" is None where there are none.
   """
   target, source = values["target"], values["source"]
   by_flow = percent(values["carried"], source)

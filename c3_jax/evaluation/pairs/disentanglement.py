@@ -1,9 +1,9 @@
 """Disentanglement: does p hold the pose, and a the rest (Fig. 4)?
 
-Pictures i and j of a pair are swapped, I_ij = D(a_i, p_j), and encoded again.
-The pose of I_ij should be p_j, and all else should be as in picture i. The
+Images i and j of a pair are swapped, I_ij = D(a_i, p_j), and encoded again.
+The pose of I_ij should be p_j, and all else should be as in image i. The
 decoder without appearance, D(0, p_i), should draw one template face, whoever
-is in the picture.
+is in the image.
 """
 
 import jax.numpy as jnp
@@ -15,15 +15,21 @@ from c3_jax.runtime import parallel
 
 
 def swap_function(model, image_size):
-  """A pmapped (variables, batch) -> what `report` needs of each pair.
+  """Makes the pmapped function that swaps pairs and encodes them again.
 
-  The batch has image_source and image_target, uint8 [n, s, s, 3]. In the
-  result, "pose" and "swap_pose" are landmarks [n, 2, k, 2] of the two pictures
-  (target, source) and of the two swapped ones, in the order of their
-  APPEARANCE; "again_pose" those of the pictures decoded from their own a and
-  p; "look", "swap_look" and "again_look" likewise their mean appearance
-  features [n, 2, c]; "colour", "swap_colour" and "again_colour" mean colours
-  [n, 2, 3]; "template" and "again" are pictures [n, 2, s, s, 3].
+  Args:
+    model: `C3`.
+    image_size: side of the frame in pixels.
+
+  Returns:
+    A function (variables, batch) -> dict. The batch has image_source and
+    image_target, uint8 [n, s, s, 3]. In the result, "pose" and "swap_pose" are
+    landmarks [n, 2, k, 2] of the two images (target, source) and of the two
+    swapped ones, in the order of their APPEARANCE; "again_pose" those of the
+    images decoded from their own a and p; "look", "swap_look" and "again_look"
+    likewise their mean appearance features [n, 2, c]; "colour", "swap_colour"
+    and "again_colour" mean colours [n, 2, 3]; "template" and "again" are images
+    [n, 2, s, s, 3].
   """
 
   def describe(encoding, images):
@@ -45,7 +51,7 @@ def swap_function(model, image_size):
     other = jnp.roll(p, len(p) // 2, 0)
     result = describe(own, images)
     for name, maps in (("swap", other), ("again", p)):
-      # Clipped, as a picture is before anybody looks at it.
+      # Clipped, as an image is before anybody looks at it.
       drawn = jnp.clip(model.decode(a, maps), 0, 1)
       found = describe(model.encode(drawn), drawn)
       result |= {f"{name}_{key}": value for key, value in found.items()}
@@ -54,20 +60,19 @@ def swap_function(model, image_size):
     del result["swap"]
     for name in ("again", "template"):
       x = result[name]
-      x = jnp.moveaxis(x.reshape(2, -1, *x.shape[1:]), 0, 1)
-      result[name] = x
+      result[name] = jnp.moveaxis(x.reshape(2, -1, *x.shape[1:]), 0, 1)
     return result
 
   def swap(variables, batch):
     images = jnp.concatenate([batch["image_target"], batch["image_source"]])
-    images = geometry.centre_crop(images, image_size).astype(jnp.float32) / 255
+    images = geometry.network_input(images, image_size)
     return model.apply(variables, images, method=run)
 
   return parallel.pmap_eval(swap)
 
 
 class Variance:
-  """Variance of many arrays of one shape, entry by entry, batch by batch."""
+  """Accumulates the variance of arrays, entry by entry, batch by batch."""
 
   def __init__(self):
     self._n, self._sum, self._square = 0, 0.0, 0.0
@@ -80,16 +85,16 @@ class Variance:
     self._square = self._square + (arrays**2).sum(0)
 
   def mean(self):
-    """Mean over the entries of their variance."""
+    """Averages the variance over the entries."""
     mean = self._sum / self._n
     return float(np.mean(self._square / self._n - mean**2))
 
 
 def report(function, variables, pairs, batch_size):
-  """Disentanglement over pairs of pictures.
+  """Measures disentanglement over pairs of images.
 
   Args:
-    function: of `swap_function`.
+    function: from `swap_function`.
     variables: params and batch_stats.
     pairs: a pair dataset.
     batch_size: pairs at a time, a multiple of the local devices.
@@ -103,12 +108,10 @@ def report(function, variables, pairs, batch_size):
     real = batch["mask"] > 0
     found = {k: v[real] for k, v in function(variables, inputs).items()}
     for name in ("template", "again"):
-      pictures = found.pop(name)
-      pictures = pictures.reshape(-1, *pictures.shape[2:])
-      variance.setdefault((name, "pixels"), Variance()).add(pictures)
-      variance.setdefault((name, "colour"), Variance()).add(
-        pictures.mean((1, 2))
-      )
+      images = found.pop(name)
+      images = images.reshape(-1, *images.shape[2:])
+      variance.setdefault((name, "pixels"), Variance()).add(images)
+      variance.setdefault((name, "colour"), Variance()).add(images.mean((1, 2)))
     values.append(found)
   found = {k: np.concatenate([v[k] for v in values]) for k in values[0]}
   pose, partner = found["pose"], found["pose"][:, ::-1]
@@ -136,15 +139,15 @@ def report(function, variables, pairs, batch_size):
 
 
 def _change(found, what):
-  """How far swaps lie from the giver of appearance and from that of pose.
+  """Measures how far swaps lie from the two images they are made of.
 
   Distances between the descriptions `what`, as a share of the distance between
-  those of the two pictures drawn from their own a and p.
+  those of the two images decoded from their own a and p.
   """
   swap, own = found[f"swap_{what}"], found[f"again_{what}"]
   distance = lambda a, b: float(np.linalg.norm(a - b, axis=-1).mean())  # noqa: E731
   apart = distance(own, own[:, ::-1])
-  # Pictures that are all alike are no scale to measure by.
+  # Images that are all alike are no scale to measure by.
   share = lambda x: x / apart if apart > 1e-6 else None  # noqa: E731
   return {
     "to_appearance": share(distance(swap, own)),

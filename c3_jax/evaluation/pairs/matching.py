@@ -1,6 +1,6 @@
-"""Pairs of pictures, and what the network says of each pair.
+"""Pairs of images, run through the network.
 
-Everything measured between two pictures goes from TARGET to SOURCE: a place in
+Everything measured between two images goes from TARGET to SOURCE: a place in
 the target is looked up in the source, as NC-Net does and as T^{source->target}
 is defined (a pull map). A pair dataset yields batches with
 
@@ -25,7 +25,7 @@ from c3_jax.runtime import parallel
 
 @dataclasses.dataclass(frozen=True)
 class Neighbours:
-  """Images 2m and 2m + 1 of a dataset as target and source of a pair.
+  """Pairs of images 2m (target) and 2m + 1 (source) of a dataset.
 
   A last image without a neighbour is left out.
 
@@ -41,7 +41,7 @@ class Neighbours:
     return len(self.dataset) // 2
 
   def eval_batches(self, n_pairs):
-    """Batches of n_pairs pairs, in order; see the module."""
+    """Yields batches of n_pairs pairs, in order; see the module."""
     for batch in self.dataset.eval_batches(2 * n_pairs):
       index = batch["index"][0::2] // 2
       points = batch.get("points")
@@ -63,11 +63,17 @@ class Neighbours:
 
 
 def match_function(model, image_size):
-  """A pmapped (variables, batch) -> what the network says of pairs.
+  """Makes the pmapped matcher of pairs.
 
-  The batch has image_source and image_target, uint8 [n, s, s, 3]. The result
-  has landmarks_source and landmarks_target, float32 [n, k, 2] in [-1, 1], and
-  scores, float32 [n, h, w, h, w]: C^ of Eq. 3, the source's cells first.
+  Args:
+    model: `C3`.
+    image_size: side of the frame in pixels.
+
+  Returns:
+    A function (variables, batch) -> dict. The batch has image_source and
+    image_target, uint8 [n, s, s, 3]. The result has landmarks_source and
+    landmarks_target, float32 [n, k, 2] in [-1, 1], and scores, float32
+    [n, h, w, h, w]: C^ of Eq. 3, the source's cells first.
   """
 
   def run(model, images):
@@ -84,7 +90,7 @@ def match_function(model, image_size):
 
   def match(variables, batch):
     images = jnp.concatenate([batch["image_source"], batch["image_target"]])
-    images = geometry.centre_crop(images, image_size).astype(jnp.float32) / 255
+    images = geometry.network_input(images, image_size)
     return model.apply(variables, images, method=run)
 
   return parallel.pmap_eval(match)
@@ -94,14 +100,14 @@ def matched(function, variables, pairs, batch_size):
   """Runs `match_function` over a pair dataset.
 
   Args:
-    function: of `match_function`.
+    function: from `match_function`.
     variables: params and batch_stats.
     pairs: a pair dataset.
     batch_size: pairs at a time, a multiple of the local devices.
 
   Yields:
-    One dict a batch, of the dataset's arrays but for the images, and of the
-    function's. Every pair appears once and none that pads a batch.
+    One dict a batch: the dataset's arrays except the images, and the
+    function's. Every pair appears once, padding not at all.
   """
   for batch in pairs.eval_batches(batch_size):
     images = {
@@ -113,12 +119,12 @@ def matched(function, variables, pairs, batch_size):
 
 
 def collect(batches, functions):
-  """What functions say of every batch, put together over all batches.
+  """Applies functions to every batch and joins the results.
 
-  Scores are large: they are gone when this goes on to the next batch.
+  Scores are large: those of a batch are dropped before the next is made.
 
   Args:
-    batches: of `matched`.
+    batches: from `matched`.
     functions: name -> function of a batch that gives arrays [n, ..] or a tree
       of them.
 

@@ -1,7 +1,7 @@
-"""Points carried from one picture to another by the flow (Fig. 3).
+"""Points carried from one image to another by the flow (Fig. 3).
 
-Here, unlike in `alignment`, matches are read in the coordinates of
-`landmarks.py`, in which the network's maps lie.
+Here, unlike in `alignment`, matches are read in the project's own coordinates,
+in which the network's maps lie.
 """
 
 import jax
@@ -22,7 +22,7 @@ def transferred(model, f_from, f_to, points):
     points: [n, p, 2] in the images `from`.
 
   Returns:
-    [n, p, 2] in the images `to`, by `carry`.
+    [n, p, 2] in the images `to`.
   """
   return carry(model.match(f_to, f_from), points)
 
@@ -42,15 +42,15 @@ def carry(scores, points):
 
 
 def collect(batch):
-  """Where the target's points arrive in the source, and where they belong.
+  """Carries the target's points to the source, by flow and by landmarks.
 
   Args:
-    batch: of `matches.matched`.
+    batch: from `matching.matched`.
 
   Returns:
     {"flow", "landmarks", "identity", "truth"}, each [n, P, 2]. landmarks
     carries by a thin-plate spline from the target's landmarks to the source's,
-    identity leaves the points where they are.
+    identity leaves the points in place, truth is where they belong.
   """
   points = batch["points_target"]
   return {
@@ -64,10 +64,10 @@ def collect(batch):
 
 
 def report(values, *, image_size, normaliser):
-  """How well annotated points arrive.
+  """Measures how far annotated points arrive from where they belong.
 
   Args:
-    values: of `collect`, of all pairs.
+    values: from `collect`, of all pairs.
     image_size: side of the model frame in pixels.
     normaliser: as `regression.point_errors`.
 

@@ -11,8 +11,10 @@ import pytest
 from c3_jax import geometry
 from c3_jax.data import pairs as pairs_lib
 from c3_jax.data.in_memory import ArrayDataset
-from c3_jax.evaluation import evaluator as evaluate
-from c3_jax.evaluation.pairs import between, matching
+from c3_jax.evaluation import report as report_lib
+from c3_jax.evaluation.evaluator import Evaluator
+from c3_jax.evaluation.pairs import matching
+from c3_jax.evaluation.pairs.evaluator import PairEvaluator
 from c3_jax.models import flow
 from configs import synthetic
 
@@ -88,7 +90,7 @@ def config(batch_size=6):
 @functools.cache
 def report(name, batch_size=100):
   """What is measured with Toy on one of `DATASETS`."""
-  each = between.Between(config(batch_size), Toy(), DATASETS[name])
+  each = PairEvaluator(config(batch_size), Toy(), DATASETS[name])
   return each.report(jnp.float32(1), jnp.float32(0), normaliser="image")
 
 
@@ -133,7 +135,7 @@ def test_listed_pairs_are_measured_as_alignment():
     "combined",
     "identity",
   }
-  text = "\n".join(between.lines(found))
+  text = "\n".join(report_lib.pair_lines(found))
   for value in (
     found["pck"]["scnet@0.1"],
     found["consistency"]["flow"],
@@ -147,7 +149,7 @@ def test_pictures_without_points_have_no_alignment():
   found = report("plain")
   assert found.keys() == {"consistency", "disentanglement"}
   assert found["consistency"]["pairs"] == 5
-  assert between.lines(found)
+  assert report_lib.pair_lines(found)
 
 
 def test_annotated_pictures_are_pairs_of_neighbours():
@@ -172,14 +174,14 @@ def test_one_picture_is_no_pair():
 def test_checkpoints_of_listed_pairs_are_chosen_by_pck(tmp_path):
   """What PCK lacks of 100 on the validation list; the report has no error."""
   splits = types.SimpleNamespace(fit=DATASETS["listed"], test=listed(5, 2))
-  each = evaluate.Evaluator(config(), Toy(), splits)
+  each = Evaluator(config(), Toy(), splits)
   chosen = report("listed")["pck"]["scnet@0.1"]
   np.testing.assert_allclose(
     each.held_out_error(jnp.float32(1)), 100 - chosen, rtol=1e-6
   )
   assert each.annotated
-  found = evaluate.evaluate(
+  found = report_lib.evaluate(
     config(), each, jnp.float32(1), jnp.float32(0), 3, tmp_path
   )
   assert found["alignment"]["pairs"] == 5 and "error" not in found
-  assert "PCK scnet@0.1 of 5 pairs" in evaluate.table(found)
+  assert "PCK scnet@0.1 of 5 pairs" in report_lib.table(found)

@@ -1,0 +1,159 @@
+"""The report of an evaluation: eval/DATASET.json, and its numbers as text."""
+
+import pathlib
+
+from c3_jax.evaluation.pairs.evaluator import CHOSEN
+from c3_jax.runtime import files
+
+
+def evaluate(config, evaluator, variables, untrained, step, workdir):
+  """Writes eval/DATASET.json, or eval/NAME.json, and returns its content.
+
+  Args:
+    config: of the run.
+    evaluator: `Evaluator` with annotated splits.
+    variables: trained params and batch_stats.
+    untrained: those of the same network before training.
+    step: int, of the checkpoint.
+    workdir: folder of the run.
+
+  Returns:
+    The dict written.
+  """
+  name = config.eval.name or config.data.name
+  report = {
+    "dataset": name,
+    "step": int(step),
+    "k": config.model.k,
+    "image_size": config.data.image_size,
+  }
+  if not evaluator.listed_pairs:
+    report |= _with_baselines(evaluator, variables, untrained)
+    if config.eval.perturb:
+      report["perturbed"] = config.eval.perturbation.to_dict()
+      report["perturbed"] |= _with_baselines(
+        evaluator, variables, untrained, perturb=True
+      )
+  report |= evaluator.measure_pairs(variables, untrained)
+  path = pathlib.Path(workdir) / "eval" / f"{name}.json"
+  path.parent.mkdir(exist_ok=True)
+  files.write_json(path, report)
+  return report
+
+
+def _with_baselines(evaluator, variables, untrained, *, perturb=False):
+  """Measures the regression of the trained network and its two baselines."""
+  report = evaluator.regress(variables, perturb=perturb)
+  report["baseline"] = {
+    "mean_shape": report.pop("mean_shape"),
+    "untrained": evaluator.intercept_error(untrained, perturb=perturb),
+  }
+  return report
+
+
+def table(report):
+  """Lays the numbers of a report out as text, each with its convention."""
+  lines = [f"{report['dataset']}: K = {report['k']}, step {report['step']}"]
+  if "error" in report:
+    lines[0] += (
+      f", {report['n_train']} images to fit, {report['n_test']} to test"
+    )
+    rows = _regression_rows("", report)
+    if "perturbed" in report:
+      rows += _regression_rows("perturbed: ", report["perturbed"])
+    lines += _block(f"mean distance / {report['normaliser']}, %", rows)
+    lines += _detail_lines(report)
+  return "\n".join([*lines, *pair_lines(report)])
+
+
+def _regression_rows(title, part):
+  rows = [
+    (f"{title}regression {words}", part["error"][name])
+    for name, words in part["conventions"].items()
+  ]
+  return rows + [
+    (
+      f"{title}same network untrained, with intercept",
+      part["baseline"]["untrained"],
+    ),
+    (f"{title}mean shape", part["baseline"]["mean_shape"]),
+  ]
+
+
+def _detail_lines(report):
+  """Lists the other numbers of `conventions.evaluate`, with intercept."""
+  words = report["conventions"]["intercept"]
+  rows = [
+    (f"divided by {name}", found["intercept"])
+    for name, found in report["normalised_by"].items()
+    if name != report["normaliser"] and found["intercept"] is not None
+  ]
+  for n, found in report["few_shot"].items():
+    mean, deviation = found["intercept"].values()
+    name = f"from {n} training images, {report['few_shot_repeats']} choices"
+    if deviation is not None:
+      name += f", deviation {deviation:.2f}"
+    rows.append((name, mean))
+  rows += [
+    (
+      "backward: landmarks from annotated points",
+      report["backward"]["intercept"]["error"],
+    ),
+    ("images with an error above 10 %", report["failure_rate_10"]["intercept"]),
+    ("area under the curve up to 10 %", report["auc_10"]["intercept"]),
+  ]
+  return _block(f"regression {words}, %", rows)
+
+
+def pair_lines(report):
+  """Lists the numbers of `PairEvaluator.report`, one block a unit."""
+  lines = []
+  if "transfer" in report:
+    found = report["transfer"]
+    lines += _block(
+      "annotated points carried to another image, distance / normaliser, %",
+      [
+        ("by flow", found["flow"]),
+        ("by landmarks", found["landmarks"]),
+        ("left in place", found["identity"]),
+      ],
+    )
+  if "alignment" in report:
+    lines += _alignment_lines(report["alignment"])
+  if "consistency" in report:
+    found = report["consistency"]
+    rows = [
+      ("landmarks carried by flow to those detected", found["flow"]),
+      ("landmarks left in place", found["left_in_place"]),
+      ("between landmarks of one image", found["spread"]),
+    ]
+    if found.get("truth") is not None:
+      name = "landmarks carried by the true correspondence"
+      rows.insert(1, (name, found["truth"]))
+    found = report["disentanglement"]["pose_error"]
+    rows += [
+      ("landmarks of a swap to those asked for", found["to_pose"]),
+      ("landmarks of a swap to the other image's", found["to_appearance"]),
+    ]
+    lines += _block("distance / image side, %", rows)
+  return lines
+
+
+def _alignment_lines(found):
+  key = CHOSEN
+  rows = [
+    (name.replace("identity", "left in place"), values[key])
+    for name, values in found["readings"].items()
+  ]
+  rows += [("flow, same network untrained", found["untrained"]["flow"][key])]
+  rows += [
+    (f"flow, list {name} ({part['pairs']})", part["readings"]["flow"][key])
+    for name, part in found["lists"].items()
+  ]
+  return _block(f"PCK {key} of {found['pairs']} pairs, %", rows)
+
+
+def _block(title, rows):
+  """Lays out a title and (name, number) rows under it, as lines."""
+  width = max(46, *(len(name) for name, _ in rows))
+  return [f" {title}", *(f"  {n:{width}}{value:8.2f}" for n, value in rows)]

@@ -1,0 +1,51 @@
+"""C3: landmarks without annotations, by cycle-consistent correspondence.
+
+Prediction with a trained run:
+
+  import c3_jax
+
+  model = c3_jax.load("runs/mine")
+  for found in model.predict("photos/"):
+    print(found.name, found.points, found.confidence)
+
+The commands, `c3-jax train` among them, are listed by `c3-jax --help`.
+"""
+
+import importlib.metadata
+import pathlib
+import tomllib
+
+from c3_jax.errors import UserError
+
+__all__ = ["UserError", "__version__", "load"]
+
+
+def load(workdir, step=None):
+  """Loads a trained run for prediction.
+
+  Args:
+    workdir: folder of the run.
+    step: int, of a checkpoint; by default the one with the best evaluation.
+
+  Returns:
+    A `c3_jax.inference.Predictor`.
+
+  Raises:
+    UserError: there is no such run or checkpoint.
+  """
+  # JAX and the networks take seconds to import.
+  from c3_jax import inference
+
+  return inference.load(workdir, step=step)
+
+
+def _version():
+  """Reads the version of the installed package, or of this clone."""
+  try:
+    return importlib.metadata.version("c3-jax")
+  except importlib.metadata.PackageNotFoundError:
+    project = pathlib.Path(__file__).parents[1] / "pyproject.toml"
+    return tomllib.loads(project.read_text())["project"]["version"]
+
+
+__version__ = _version()

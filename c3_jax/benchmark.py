@@ -16,15 +16,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
-from ml_collections import config_flags
 
+from c3_jax.data import load_splits
 from c3_jax.errors import UserError
-from c3_jax.evaluation import evaluator as evaluate
-from c3_jax.models import flow
+from c3_jax.evaluation.detect import landmark_function
+from c3_jax.models import flow, initial
 from c3_jax.models.resnet import ResNet
 from c3_jax.profiling import breakdown, flops, table, timing
 from c3_jax.runtime import cli, files, parallel
-from c3_jax.training import build, steps
+from c3_jax.training import steps
+from c3_jax.training.setup import Setup, stages
+from c3_jax.training.state import enter, initial_state
+from c3_jax.training.validate import check_shapes, validate
 
 logger = logging.getLogger(__name__)
 
@@ -34,10 +37,8 @@ CPU_BATCH = 8
 
 
 def define_flags():
-  """Of this command line; an import of the module defines none."""
-  config_flags.DEFINE_config_file(
-    "config", None, "Config file, configs/X.py[:arguments].", lock_config=True
-  )
+  """Defines the flags of this command."""
+  cli.define_config()
   flags.DEFINE_string("out", None, "JSON file to write.")
   flags.DEFINE_integer(
     "batch",
@@ -79,7 +80,7 @@ def run(config, *, batch_size=None, only=None):
     if config.weights.resnet50 and config.model.backbone.norm == "auto":
       config.model.backbone.norm = "frozen"
     config.weights.update({"resnet50": "", "vgg": ""})
-  build.validate(config)
+  validate(config)
   dtype = config.model.dtype
   result = {
     "device": jax.devices()[0].device_kind,
@@ -125,15 +126,15 @@ def train_steps(config, *, rate):
   Returns:
     dict stage name -> dict of numbers.
   """
-  setup = build.setup(config)
+  setup = Setup.of(config)
   # An epoch's length only sets the length of the stages.
-  stages = build.stages(config, n_train=config.batch_size)
-  build.check_shapes(config, setup, stages)
-  frozen = parallel.replicate(build.frozen(config, setup.vgg))
+  chosen = stages(config, n_train=config.batch_size)
+  check_shapes(config, setup, chosen)
+  frozen = parallel.replicate(initial.perceptual(config, setup.vgg))
   batch = parallel.shard({"image": pictures(config, config.batch_size)})
   result = {}
-  for stage in stages:
-    state = build.enter(build.initial_state(config, setup.model), stage)
+  for stage in chosen:
+    state = enter(initial_state(config, setup.model), stage)
     result[stage.name] = train_step(
       setup, stage, parallel.replicate(state), frozen, batch, rate
     )
@@ -185,12 +186,9 @@ def detectors(config):
     numbers one by one, "N": numbers at the batch size N}}; the first batch
     size is no larger than that of training.
   """
-  model, _ = build.networks(config)
-  state = build.initial_state(config, model)
-  variables = parallel.replicate(
-    {"params": state.params, "batch_stats": state.batch_stats}
-  )
-  detect = evaluate.landmark_function(model, config.data.image_size)
+  model, _ = initial.networks(config)
+  variables = parallel.replicate(initial.untrained(config, model))
+  detect = landmark_function(model, config.data.image_size)
   devices = jax.device_count()
 
   def measure(n):
@@ -252,7 +250,7 @@ def flow_pair():
 
 def input_pipeline(config):
   """Images a second out of the training data, from the second batch on."""
-  batches = build.load_splits(config).train.batches(
+  batches = load_splits(config).train.batches(
     config.batch_size, seed=config.seed
   )
   time = timing.warm(lambda: next(batches)["image"])

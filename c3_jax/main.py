@@ -7,7 +7,6 @@ import signal
 import sys
 
 from absl import flags
-from ml_collections import config_flags
 
 from c3_jax.runs import log
 from c3_jax.runtime import cli, compilation, hosts
@@ -15,10 +14,8 @@ from c3_jax.training import loop
 
 
 def define_flags():
-  """Of this command line; an import of the module defines none."""
-  config_flags.DEFINE_config_file(
-    "config", None, "Config file, configs/X.py[:arguments].", lock_config=True
-  )
+  """Defines the flags of this command."""
+  cli.define_config()
   flags.DEFINE_string("workdir", None, "Folder of the run.")
   flags.DEFINE_enum(
     "mode", loop.MODES[0], loop.MODES, "What to do in the workdir."
@@ -26,21 +23,21 @@ def define_flags():
   flags.DEFINE_string(
     "coordinator",
     "",
-    "Of several processes: HOST:PORT of the first, or auto on a cluster that "
+    "For several processes: HOST:PORT of the first, or auto on a cluster that "
     "JAX knows (SLURM, Open MPI, TPU pods).",
   )
   flags.DEFINE_integer(
-    "num_processes", None, "How many there are, with HOST:PORT."
+    "num_processes", None, "Number of processes, with HOST:PORT."
   )
   flags.DEFINE_integer(
-    "process_id", None, "Which of them this is, from 0, with HOST:PORT."
+    "process_id", None, "Number of this process, from 0, with HOST:PORT."
   )
 
 
 def program():
-  """Runs what the flags say: the exit status."""
+  """Runs the mode that is asked for and returns the exit status."""
   if not flags.FLAGS.coordinator:
-    # Where there is nothing to save. Among several processes JAX listens.
+    # Until there is something to save. Among several processes JAX listens.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
   hosts.initialize(
     flags.FLAGS.coordinator, flags.FLAGS.num_processes, flags.FLAGS.process_id

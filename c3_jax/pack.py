@@ -11,7 +11,6 @@ import logging
 import pathlib
 
 from absl import flags
-from ml_collections import config_flags
 
 from c3_jax.data import load
 from c3_jax.errors import UserError
@@ -21,10 +20,8 @@ logger = logging.getLogger(__name__)
 
 
 def define_flags():
-  """Of this command line; an import of the module defines none."""
-  config_flags.DEFINE_config_file(
-    "config", None, "Config file, configs/X.py[:arguments].", lock_config=True
-  )
+  """Defines the flags of this command."""
+  cli.define_config()
   flags.DEFINE_enum("split", "train", load.SPLITS, "What to pack.")
   flags.DEFINE_string("out", None, "File to write, X.npz.")
 

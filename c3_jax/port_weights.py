@@ -21,7 +21,7 @@ PICKLES = (".pth", ".pt", ".bin")
 
 
 def define_flags():
-  """Of this command line; an import of the module defines none."""
+  """Defines the flags of this command."""
   for network in porting.NETWORKS:
     flags.DEFINE_string(
       network, "", f"Weights of {network}: .safetensors, or .pth of PyTorch."

@@ -202,7 +202,7 @@ def _write(batch, predictor, table, overlay, pool):
 
 
 def define_flags():
-  """Of this command line; an import of the module defines none."""
+  """Defines the flags of this command."""
   flags.DEFINE_string("workdir", None, "Folder of the run.")
   flags.DEFINE_string("images", None, "Folder or pattern of pictures.")
   flags.DEFINE_string("out", None, "The csv file to write.")

@@ -238,7 +238,7 @@ def collect(workdirs):
 
 
 def define_flags():
-  """Of this command line; an import of the module defines none."""
+  """Defines the flags of this command."""
   flags.DEFINE_list("workdirs", None, "Folders of runs.")
   flags.DEFINE_string("out", "", "File to write; else it is printed.")
 

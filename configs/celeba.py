@@ -14,9 +14,10 @@ paper's Table 1; not reproduced by us yet):
 
 Arguments:
   k=10          number of landmarks; the paper has 10 and 30
-  cycle=1,flow=1  the cell of Table 2 (see configs/common.py)
-  stages=123    stages to run: 1 pairs, 2 flow, 3 cycle. stages=1 is the
-                baseline "Cond." alone; stages=3 goes on from another run, with
+  cycle=1,flow=1  the cell of Table 2 (see c3_jax/settings/arguments.py)
+  stages=pairs+flow+cycle
+                stages to run. stages=pairs is the baseline "Cond." alone;
+                stages=cycle continues another run, with
                 --config.init.workdir=DIR
   aflw          fine-tunes the last stage on AFLW from a CelebA run:
     --config=configs/celeba.py:aflw,k=10 --config.data.root=AFLW
@@ -37,37 +38,37 @@ of 1e-4, N(0, 0.01) for E_a, E_p and D, 200 images a step. The lengths of pairs
 and flow, and all of the fine-tuning, are ours.
 """
 
-from configs import common
+from c3_jax import settings
 
 
 def get_config(argument=""):
-  """The configuration of an argument such as "k=30,flow=0"."""
-  chosen, values = common.parse(
+  """Makes the config of an argument such as "k=30,flow=0"."""
+  chosen, values = settings.parse(
     argument,
     variants=("aflw", "test"),
     k=10,
-    cycle=1,
-    flow=1,
-    stages=123,
+    cycle=True,
+    flow=True,
+    stages="pairs+flow+cycle",
   )
   stages = values.pop("stages")
-  config = common.base(**values)
-  # IMM: the whole picture to 160 x 160, of which the central 128 are seen.
+  config = settings.paper(**values)
+  # IMM: the whole image to 160 x 160, of which the central 128 are seen.
   config.data.update({"name": "celeba", "crop": "imm"})
   config.stages.pairs.epochs = 20.0
   config.stages.flow.epochs = 5.0
   config.stages.cycle.update({"epochs": 200.0, "drops": (0.5, 0.75)})
   if "aflw" in chosen:
-    # Its pictures are faces already cut out.
+    # Its images are faces already cut out.
     config.data.update({"name": "aflw", "crop": "square"})
     config.stages.cycle.update(
       {"epochs": 100.0, "learning_rate": 5e-5, "drops": (0.5,)}
     )
   if "test" in chosen:
-    common.small(config, image_size=32, load_size=40)
-    common.quick(config)
+    settings.shrink(config, image_size=32, load_size=40)
+    settings.quick(config)
     config.data.example = 60
   if "aflw" in chosen:
-    common.select(config, 3)
-  common.select(config, stages)
+    settings.select(config, "cycle")
+  settings.select(config, stages)
   return config.lock()

@@ -1,33 +1,33 @@
-"""A folder of your own pictures of one kind of object.
+"""A folder of your own images of one kind of object.
 
   python -m c3_jax.main --config=configs/folder.py:cpu \
     --config.data.root=DIR --workdir=runs/mine
 
 DIR/images/ holds JPEG or PNG files; an optional DIR/landmarks.csv lets the
 run measure itself (see README). Arguments: k=10, cycle=1, flow=1 (see
-configs/common.py); `cpu`, a small network at 32 px; `test`, a run of seconds.
-Without `cpu` this is the paper's network at 128 px with L_warp and L_apart
-beside the paper's terms; docs/weights.md gives it ImageNet weights.
+c3_jax/settings/arguments.py); `cpu`, a small network at 32 px; `test`, a run of
+seconds. Without `cpu` this is the paper's network at 128 px with L_warp and
+L_apart added to the paper's terms; docs/weights.md gives it ImageNet weights.
 """
 
-from configs import common
+from c3_jax import settings
 
 
 def get_config(argument=""):
-  """The configuration of an argument such as "cpu,k=5"."""
-  chosen, values = common.parse(
-    argument, variants=("cpu", "test"), k=10, cycle=1, flow=1
+  """Makes the config of an argument such as "cpu,k=5"."""
+  chosen, values = settings.parse(
+    argument, variants=("cpu", "test"), k=10, cycle=True, flow=True
   )
-  config = common.base(**values)
+  config = settings.paper(**values)
   config.data.name = "folder"
   config.stages.pairs.epochs = 20.0
   config.stages.flow.epochs = 5.0
   config.stages.cycle.update({"epochs": 200.0, "drops": (0.5, 0.75)})
   if not chosen:
-    common.from_scratch(config)
+    settings.from_scratch(config)
   else:
-    common.small(config, image_size=32, load_size=40)
-    # Pictures of one kind are often nearly aligned: strong warps move them.
+    settings.shrink(config, image_size=32, load_size=40)
+    # Images of one kind are often nearly aligned: strong warps move them.
     config.augment.target.update(
       {"rotation": 15.0, "scale": 0.1, "shift": 0.15}
     )
@@ -42,6 +42,6 @@ def get_config(argument=""):
     config.stages.pairs.drops = (0.8,)
     config.stages.cycle.update({"learning_rate": 1e-3, "drops": (0.7,)})
   if "test" in chosen:
-    common.quick(config)
+    settings.quick(config)
     config.data.example = 60
   return config.lock()

@@ -17,7 +17,7 @@ seeds. A third of the public test pairs are also training pairs; the report has
 PCK without them too.
 
 Arguments:
-  landmarks     with E_a, E_p and D: L_cycle, L_inv and L_equiv beside the
+  landmarks     with E_a, E_p and D: L_cycle, L_inv and L_equiv added to the
                 flow's own loss; the gradient of L_equiv reaches the flow head
                 and f' through a soft T. Our definition, the paper gives none
   kernel4d      NC-Net's 4-D convolutions instead of the separable ones
@@ -34,15 +34,15 @@ Cost: 2,940 listed pairs (with flips) an epoch, 184 steps of 16 pairs at
 docs/performance.md for ours.
 """
 
-from configs import common
+from c3_jax import settings
 
 
 def get_config(argument=""):
-  """The configuration of an argument such as "landmarks,k=10"."""
-  chosen, values = common.parse(
+  """Makes the config of an argument such as "landmarks,k=10"."""
+  chosen, values = settings.parse(
     argument, variants=("landmarks", "kernel4d", "test"), k=10
   )
-  config = common.base(**values, cycle=1, flow=1)
+  config = settings.paper(**values, cycle=True, flow=True)
   config.data.update({"name": "pf_pascal", "image_size": 400, "load_size": 400})
   # f' = layer3, f = layer4, both 25 x 25.
   config.model.backbone.output_stride = 16
@@ -54,8 +54,8 @@ def get_config(argument=""):
   # Listed pairs against the target of the neighbouring pair.
   config.objective.natural_positives = True
   if "test" in chosen:
-    common.small(config, image_size=16, load_size=16)
-    common.quick(config)
+    settings.shrink(config, image_size=16, load_size=16)
+    settings.quick(config)
     config.data.update({"load_size": 16, "example": 24})
     config.batch_size = 16
   else:
@@ -71,7 +71,7 @@ def get_config(argument=""):
     last.train = (*last.train, "flow")
     last.weights.flow = 1.0
   else:
-    common.select(config, 23)
+    settings.select(config, "flow+cycle")
     last.train = ("backbone", "flow")
-    last.weights = common.terms(flow=1)
+    last.weights = settings.terms(flow=1)
   return config.lock()

@@ -9,11 +9,12 @@ cells, all from the last checkpoint of the first run and over as many images.
 Further flags go to every command: `.. -- --config.model.dtype=bfloat16`.
 
 --submit hands them to SLURM through submitit (pip install submitit), the cells
-once the first run of their seed has ended well. To be run in the repository.
+once the first run of their seed has ended well.
 """
 
 import argparse
 import itertools
+import pathlib
 import shlex
 import sys
 
@@ -21,10 +22,10 @@ CELLS = tuple(itertools.product((0, 1), (0, 1)))
 
 
 def commands(*, config, root, workdir, k, seeds, flags=()):
-  """The runs, each after the one that it needs.
+  """Lists the runs, each after the one that it needs.
 
   Args:
-    config: path of a config with the arguments k, cycle, flow and stages.
+    config: path or name of a config with arguments k, cycle, flow, stages.
     root: folder of the data, or "".
     workdir: folder of the workdirs.
     k: number of landmarks.
@@ -47,10 +48,10 @@ def commands(*, config, root, workdir, k, seeds, flags=()):
         *(f"--workdir={workdir}/{name}", *shared, *more),
       ]
 
-    result[first] = command(first, f"k={k},stages=12"), None
+    result[first] = command(first, f"k={k},stages=pairs+flow"), None
     for cycle, flow in CELLS:
       name = f"seed{seed}_cycle{cycle}_flow{flow}"
-      argument = f"k={k},cycle={cycle},flow={flow},stages=3"
+      argument = f"k={k},cycle={cycle},flow={flow},stages=cycle"
       start = f"--config.init.workdir={workdir}/{first}"
       result[name] = command(name, argument, start), first
   return result
@@ -81,7 +82,7 @@ def submit(runs, *, folder, gpus, hours):
 def main():
   """Prints or submits the commands."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument("--config", default="configs/celeba.py")
+  parser.add_argument("--config", default="celeba")
   parser.add_argument("--root", default="")
   parser.add_argument("--workdir", required=True)
   parser.add_argument("--k", type=int, default=10)
@@ -91,6 +92,16 @@ def main():
   parser.add_argument("--hours", type=int, default=24)
   parser.add_argument("flags", nargs="*", help="after --, for every command")
   args = parser.parse_args()
+  # A clone need not be installed.
+  sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
+  from c3_jax.errors import UserError
+  from c3_jax.settings import find
+
+  try:
+    find.path_of(args.config)
+  except UserError as error:
+    print(f"sweep: {error}", file=sys.stderr)
+    sys.exit(2)
   runs = commands(
     config=args.config,
     root=args.root,

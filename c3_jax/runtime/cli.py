@@ -1,7 +1,7 @@
-"""What every command line shares: absl's flags, one line for a mistake.
+"""Shared by all commands: absl flags, and one line for a mistake.
 
-A user's mistake, absl's own flag errors among them, is one line on stderr and
-exit code 2.
+A mistake of the user, including a wrong flag, is one line on stderr and exit
+code 2.
 """
 
 import functools
@@ -11,9 +11,14 @@ import sys
 
 import absl.logging
 from absl import app, flags
+from ml_collections import config_flags
 
 from c3_jax.errors import UserError
 from c3_jax.runtime import compilation
+from c3_jax.settings import find
+
+# Flags that are defined here are listed under the command in its --help.
+flags.disclaim_key_flags()
 
 
 def main(program, define_flags, *, required=()):
@@ -31,12 +36,28 @@ def main(program, define_flags, *, required=()):
   app.run(functools.partial(run, program), flags_parser=parse)
 
 
+class ConfigParser(flags.ArgumentParser):
+  """Reads the value of `--config=`, see `settings.find.load`."""
+
+  def parse(self, argument):
+    return find.load(argument)
+
+
+def define_config():
+  """Defines `--config=`, whose keys `--config.KEY=` changes."""
+  config_flags.DEFINE_config_file(
+    "config", None, "Config, NAME or configs/NAME.py, and [:arguments]."
+  )
+  # ml_collections takes paths of files alone.
+  flags.FLAGS["config"].parser = ConfigParser()
+
+
 def run(program, argv):
-  """Calls the program: the exit status.
+  """Calls the program and returns its exit status.
 
   Args:
     program: see `main`.
-    argv: what absl's flags left of the command line, the name first.
+    argv: the command line without flags, its name first.
   """
   if len(argv) > 1:
     return fail(f"unknown argument {argv[1]!r}; every option starts with --.")
@@ -50,7 +71,7 @@ def run(program, argv):
 
 
 def check_out(out):
-  """Refuses a file to write before hours of work, not after.
+  """Checks that a file can be written, before hours of work.
 
   Raises:
     UserError: --out is a folder, or is not in one.
@@ -63,7 +84,7 @@ def check_out(out):
 
 
 def log_to_stderr():
-  """Shows c3_jax's own log, not the libraries' (Orbax alone fills screens)."""
+  """Shows the log of c3_jax without the libraries' (Orbax fills screens)."""
   absl.logging.set_verbosity(absl.logging.WARNING)
   handler = logging.StreamHandler()
   handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
@@ -74,13 +95,13 @@ def log_to_stderr():
 
 
 def fail(message, *, status=2):
-  """Prints one line and gives the exit status."""
+  """Prints one line on stderr and returns the exit status."""
   print(f"c3_jax: {message}", file=sys.stderr, flush=True)
   return status
 
 
 def parse(argv):
-  """absl's flags; their errors, too, are one line and exit 2."""
+  """Parses absl flags; an error is one line and exit code 2."""
   try:
     return flags.FLAGS(argv)
   except (
@@ -92,16 +113,10 @@ def parse(argv):
     ValueError,
     OSError,
   ) as error:
-    # An unknown key of a config is a KeyError, whose text is a repr, inside an
-    # AttributeError.
+    # For an unknown key, ml_collections raises an AttributeError around a
+    # KeyError, whose text is a repr.
     if error.args and isinstance(error.args[0], KeyError):
       (error,) = error.args
       hint = " ".join(str(error.args[0]).splitlines())
       sys.exit(fail(f"the config has no key {hint}"))
-    lines = str(error).strip().splitlines()
-    message = lines[0]
-    # ml_collections wraps what a config file raises into its traceback, which
-    # ends with "ValueError: " and the message.
-    if any(line.startswith("Traceback") for line in lines):
-      message = lines[-1].partition(": ")[2]
-    sys.exit(fail(message))
+    sys.exit(fail(str(error).strip().splitlines()[0]))

@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from c3_jax import benchmark
+from c3_jax import benchmark, settings
 from c3_jax.errors import UserError
 from c3_jax.profiling import table, timing
 from c3_jax.runtime import parallel
 from c3_jax.training import build, optim, steps
-from configs import common, folder, synthetic
+from configs import folder, synthetic
 
 
 def small():
@@ -97,7 +97,7 @@ def hand_count():
 
 def test_flops_of_the_papers_step_are_those_counted_by_hand():
   """The lowered step of stage cycle holds nothing beyond the hand count."""
-  config = common.base(k=10, cycle=1, flow=1)
+  config = settings.paper(k=10, cycle=1, flow=1)
   config.stages.cycle.steps = 1
   setup = build.setup(config)
   (stage,) = build.stages(config, 1)

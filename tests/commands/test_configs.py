@@ -3,14 +3,18 @@
 import itertools
 import json
 import math
+import re
+import shutil
 
 import ml_collections
 import pytest
 
+from c3_jax import settings
 from c3_jax.errors import UserError
 from c3_jax.training import build
 from c3_jax.training.terms import TERMS
-from configs import celeba, common, folder, lsun, pf_pascal, synthetic
+from configs import celeba, folder, lsun, pf_pascal, synthetic
+from tests.conftest import ROOT
 
 VARIANTS = [
   (synthetic, ""),
@@ -58,7 +62,7 @@ def test_every_configuration_has_every_key(module, name):
   assert config.is_locked
   with pytest.raises(AttributeError):
     config.data.imagesize = 3
-  paper = flat(common.base(k=10, cycle=1, flow=1))
+  paper = flat(settings.paper(k=10, cycle=1, flow=1))
   assert flat(config).keys() == paper.keys()
   for key, value in flat(config).items():
     # Flags are parsed by the type of the default.
@@ -147,7 +151,7 @@ def test_recipe_of_alignment():
 
 
 def test_lsun_has_the_steps_of_faces():
-  """Stages of LSUN are as long as CelebA's, whatever the number of pictures."""
+  """Stages of LSUN are as long as CelebA's, whatever the number of images."""
   faces = build.stages(celeba.get_config(), 161_962)
   for n in (1000, 5_000_000):
     cars = build.stages(lsun.get_config("car"), n)
@@ -157,16 +161,19 @@ def test_lsun_has_the_steps_of_faces():
   assert lsun.get_config("bedroom").data.category == "bedroom"
 
 
-def test_stages_are_chosen_by_their_digits():
-  """`stages=N` leaves out those whose digit is missing; 4 is no stage."""
+def test_stages_are_chosen_by_name_or_digit():
+  """`stages=` leaves out those that it does not name; 4 is no stage."""
   names = lambda argument: [  # noqa: E731
     s.name for s in build.stages(celeba.get_config(argument), 1000)
   ]
   assert names("stages=1") == ["pairs"]
   assert names("stages=13") == ["pairs", "cycle"]
   assert names("stages=3,cycle=0") == ["cycle"]
-  with pytest.raises(ValueError, match="stages=14"):
-    celeba.get_config("stages=14")
+  assert names("stages=flow") == ["flow"]
+  assert names("stages=cycle+pairs,k=3") == ["pairs", "cycle"]
+  for wrong in ("14", "warp", "pairs+", "pairs+warp"):
+    with pytest.raises(ValueError, match=f"stages={re.escape(wrong)}'.*pairs"):
+      celeba.get_config(f"stages={wrong}")
 
 
 @pytest.mark.parametrize("module", [synthetic, folder, celeba, lsun])
@@ -193,7 +200,7 @@ def test_cells_of_table_2_differ_in_the_last_stage_alone(module, cell):
 
 def test_arguments_are_read_in_any_order():
   """Names and key=value pairs come in any order, each key once or more."""
-  parse = common.parse
+  parse = settings.parse
   assert parse("", k=10) == (set(), {"k": 10})
   assert parse("k=5,test", variants=("test", "cpu"), k=10, flow=1) == (
     {"test"},
@@ -201,6 +208,44 @@ def test_arguments_are_read_in_any_order():
   )
   assert parse("flow=0,,k=7", k=10, flow=1)[1] == {"k": 7, "flow": 0}
   assert synthetic.get_config("k=7,test").model.k == 7
+
+
+def test_arguments_have_the_types_of_their_defaults():
+  """A bool is 0, 1, false or true, an int has digits, a text is not empty."""
+  defaults = {"on": True, "n": 1, "name": "a"}
+  _, values = settings.parse("on=false,n=01,name=1", **defaults)
+  assert values == {"on": False, "n": 1, "name": "1"}
+  assert [type(value) for value in values.values()] == [bool, int, str]
+  for wrong in ("on=2", "on=", "n=true", "n=-1", "name="):
+    with pytest.raises(ValueError, match="one of on=0|1, n=N, name=a$"):
+      settings.parse(wrong, **defaults)
+
+
+def test_a_config_is_a_name_or_a_file_anywhere(tmp_path, monkeypatch):
+  """`synthetic:test` is configs/synthetic.py:test, and so is a copy of it."""
+  monkeypatch.chdir(tmp_path)
+  expected = synthetic.get_config("test").to_json()
+  copy = shutil.copy(ROOT / "configs" / "synthetic.py", tmp_path / "mine.py")
+  for name in ("synthetic", ROOT / "configs" / "synthetic.py", "mine.py", copy):
+    config = settings.load(f"{name}:test")
+    assert config.to_json() == expected
+    assert config.is_locked
+  # A folder of that name is no config.
+  (tmp_path / "synthetic").mkdir()
+  assert settings.load("synthetic:test").to_json() == expected
+
+
+@pytest.mark.parametrize("name", ["none", "configs/synthetic.py", "notes.txt"])
+def test_a_missing_config_is_named_with_those_there_are(
+  name, tmp_path, monkeypatch
+):
+  """Outside a clone the message names the configs that come along."""
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / "notes.txt").write_text("")
+  with pytest.raises(UserError) as error:
+    settings.load(f"{name}:test")
+  for words in (name, "celeba, folder, lsun, pf_pascal", "--config=synthetic"):
+    assert words in str(error.value)
 
 
 @pytest.mark.parametrize(

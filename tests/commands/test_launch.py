@@ -195,7 +195,7 @@ def test_sweep_is_the_ablation():
     found = {}
     for line in cells:
       assert f"--config.init.workdir={name}" in line
-      argument = line[3].removeprefix("--config=configs/celeba.py:")
+      argument = line[3].removeprefix("--config=celeba:")
       config = celeba.get_config(argument)
       assert config.model.k == 30
       (stage,) = build.stages(config, 1000)
@@ -203,6 +203,21 @@ def test_sweep_is_the_ablation():
     lengths = set(found.values())
     assert len(lengths) == 1 and len(found) == 4
     assert ("cycle", "inv", "equiv") in found and ("pairs",) in found
-    argument = first[3].removeprefix("--config=configs/celeba.py:")
+    argument = first[3].removeprefix("--config=celeba:")
     before = build.stages(celeba.get_config(argument), 1000)
     assert [stage.name for stage in before] == ["pairs", "flow"]
+
+
+def test_sweep_refuses_a_missing_config():
+  """A config that is not there is one line, before any job."""
+  done = subprocess.run(
+    [
+      *(sys.executable, ROOT / "launch" / "sweep.py", "--workdir=runs/a"),
+      "--config=configs/none.py",
+    ],
+    capture_output=True,
+    text=True,
+  )
+  assert (done.returncode, done.stdout) == (2, "")
+  (line,) = done.stderr.splitlines()
+  assert "configs/none.py" in line and "folder, lsun" in line

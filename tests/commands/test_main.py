@@ -71,10 +71,14 @@ def mistakes(tmp):
     "wrong type": ([SYNTHETIC, "--config.batch_size=few"], ["batch_size"]),
     "wrong value": ([SYNTHETIC, "--config.batch_size=7"], ["batch_size=7"]),
     "unknown argument": (
-      ["--config=configs/synthetic.py:tset"],
+      ["--config=synthetic:tset"],
       ["'tset'", "test"],
     ),
-    "no such config": (["--config=configs/none.py"], ["configs/none.py"]),
+    "no such config": (
+      ["--config=configs/none.py"],
+      ["configs/none.py", "folder, lsun", "--config=synthetic"],
+    ),
+    "no such name": (["--config=none:test"], ["none", "folder, lsun"]),
     "no config": ([], ["--config"]),
     "unknown flag": ([SYNTHETIC, "--wordkir=x"], ["wordkir"]),
     "unknown mode": ([SYNTHETIC, "--mode=test"], ["mode", "eval"]),
@@ -167,7 +171,7 @@ def test_mistakes_get_one_line_and_leave_nothing(tmp_path):
 def test_missing_workdir_as_the_user_sees_it(tmp_path):
   """`python -m c3_jax.main` without --workdir asks for it, in one line."""
   done = subprocess.run(
-    [sys.executable, "-m", "c3_jax.main", SYNTHETIC],
+    [sys.executable, "-m", "c3_jax.main", "--config=synthetic:test"],
     cwd=tmp_path,
     env=os.environ | {"PYTHONPATH": str(ROOT)},
     capture_output=True,

@@ -9,10 +9,9 @@ import jax
 import numpy as np
 import pytest
 
-from c3_jax import pack
+from c3_jax import pack, settings
 from c3_jax.data import in_memory, load
 from c3_jax.errors import UserError
-from configs import common
 from tests.conftest import ROOT
 
 # Runs command lines one after another, each in a fork, where what only the
@@ -32,7 +31,7 @@ for program, *arguments in json.load(sys.stdin):
 
 
 def _config(**data):
-  config = common.base(k=10, cycle=1, flow=1)
+  config = settings.paper(k=10, cycle=1, flow=1)
   config.data.update({"image_size": 32, "load_size": 40, "example": 6} | data)
   return config.lock()
 

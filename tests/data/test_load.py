@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
+from c3_jax import settings
 from c3_jax.data import load
 from c3_jax.errors import UserError
-from configs import common
 
 
 def _config(**data):
-  config = common.base(k=10, cycle=1, flow=1)
+  config = settings.paper(k=10, cycle=1, flow=1)
   config.data.update({"image_size": 48, "load_size": 60, "example": 6} | data)
   return config
 

@@ -4,8 +4,9 @@ import jax
 import numpy as np
 import pytest
 
+from c3_jax import settings
 from c3_jax.training import build
-from configs import common, synthetic
+from configs import synthetic
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def test_swap_features_exchanges_the_maps(small):
 
 def test_the_papers_network():
   """ResNet-50 at stride 8: 16 x 16 maps at 128 px, a decoder of four blocks."""
-  config = common.base(k=30, cycle=1, flow=1)
+  config = settings.paper(k=30, cycle=1, flow=1)
   model, _ = build.networks(config)
   images = jax.ShapeDtypeStruct((2, 128, 128, 3), np.float32)
   variables = jax.eval_shape(model.init, jax.random.key(0), images)

@@ -9,11 +9,12 @@ import jax
 import numpy as np
 import pytest
 
+from c3_jax import settings
 from c3_jax.errors import UserError
 from c3_jax.models import porting
 from c3_jax.runs.checkpoints import Checkpoints
 from c3_jax.training import build, loop, resume
-from configs import common, folder, synthetic
+from configs import folder, synthetic
 
 STEPS = 4
 
@@ -101,7 +102,7 @@ def test_norm_follows_the_weights():
   for told in ("batch", "frozen", "group"):
     config = get_config(weights__resnet50="x", model__backbone__norm=told)
     assert norm(config) == told
-  assert common.base(k=1, cycle=1, flow=1).model.backbone.norm == "auto"
+  assert settings.paper(k=1, cycle=1, flow=1).model.backbone.norm == "auto"
 
 
 def test_perceptual_network_has_the_models_type():

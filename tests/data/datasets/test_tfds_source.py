@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from c3_jax import settings
 from c3_jax.data import fake, load
 from c3_jax.data.datasets import celeba, tfds_builders
 from c3_jax.errors import UserError
-from configs import common
 
 
 def _config(**data):
-  config = common.base(k=10, cycle=1, flow=1)
+  config = settings.paper(k=10, cycle=1, flow=1)
   config.data.update({"image_size": 32, "load_size": 40, "crop": "imm"} | data)
   return config
 

@@ -1,0 +1,24 @@
+"""Settings of a run: the paper's, small ones, and how a config is chosen.
+
+A config file, `configs/X.py`, is written with the modules of this room alone,
+so that a copy of it works anywhere. A config of your own may start from one:
+
+  config = settings.load("celeba:k=10").unlock()
+"""
+
+from c3_jax.settings.arguments import parse
+from c3_jax.settings.base import paper
+from c3_jax.settings.find import load
+from c3_jax.settings.small import from_scratch, quick, shrink
+from c3_jax.settings.stages import select, terms
+
+__all__ = [
+  "from_scratch",
+  "load",
+  "paper",
+  "parse",
+  "quick",
+  "select",
+  "shrink",
+  "terms",
+]

@@ -1,0 +1,62 @@
+"""The config that `--config=` means: a file, or one that comes with c3_jax."""
+
+import importlib.util
+import pathlib
+
+from c3_jax.errors import UserError
+
+# In an installed package, and in a clone of the repository.
+_PACKAGE = pathlib.Path(__file__).resolve().parents[1]
+FOLDERS = (_PACKAGE / "configs", _PACKAGE.parent / "configs")
+
+
+def names():
+  """Lists the configs that come with c3_jax: dict name -> path of the file."""
+  folder = next(filter(pathlib.Path.is_dir, FOLDERS), None)
+  files = sorted(folder.glob("[a-z]*.py")) if folder else ()
+  return {path.stem: path for path in files}
+
+
+def path_of(name):
+  """Finds the file of a config.
+
+  Args:
+    name: path of a config file, or a name such as "synthetic".
+
+  Returns:
+    `pathlib.Path` of a file.
+
+  Raises:
+    UserError: there is no such file and no such name.
+  """
+  path, known = pathlib.Path(name), names()
+  if path.suffix == ".py" and path.is_file():
+    return path
+  if name in known:
+    return known[name]
+  raise UserError(
+    f"{name} is neither a config file nor one that comes with c3_jax: give the "
+    f"path of a file, or one of {', '.join(known)}, as in --config=synthetic."
+  )
+
+
+def load(text):
+  """Makes the config of `--config=`.
+
+  Args:
+    text: file or name, with arguments after a colon: "synthetic:test",
+      "configs/celeba.py:k=30,flow=0".
+
+  Returns:
+    A locked `ml_collections.ConfigDict`.
+
+  Raises:
+    UserError: there is no such config.
+    ValueError: the config does not have such arguments.
+  """
+  name, *argument = text.split(":", 1)
+  path = path_of(name)
+  spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module.get_config(*argument).lock()

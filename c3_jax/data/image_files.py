@@ -73,7 +73,8 @@ def read_batches(files, frame, batches=None, *, reader=None):
   Order is kept, and only a few batches are read ahead.
 
   Args:
-    files: list of n file names, in any format that Pillow reads.
+    files: list of n file names, in any format that Pillow reads; or of images,
+      as `decode`.
     frame: `geometry.Frame`.
     batches: iterable of int [b] arrays, indices of the files to read together;
       by default all files, 64 at a time.
@@ -196,12 +197,17 @@ def decode(file):
   """Decodes the image of a file as it is stored: uint8 [height, width, 3].
 
   Args:
-    file: name of the file, or an open binary file.
+    file: name of the file, or an open binary file; or a PIL image or an array
+      in place of one: uint8 or uint16, [h, w], [h, w, 3] or [h, w, 4].
 
   Raises:
     Unreadable: says why.
   """
+  if isinstance(file, np.ndarray):
+    return _array_to_rgb(file)
   try:
+    if isinstance(file, Image.Image):
+      return _to_rgb(file)
     named = isinstance(file, str | os.PathLike)
     data = pathlib.Path(file).read_bytes() if named else file.read()
     with Image.open(io.BytesIO(data)) as image:
@@ -209,11 +215,7 @@ def decode(file):
         # Pillow judges what simplejpeg finds damaged.
         with contextlib.suppress(ValueError):
           return simplejpeg.decode_jpeg(data)
-      if image.mode.startswith("I"):
-        # 16 bits a pixel: Pillow would clip them to 255.
-        grey = np.asarray(image, np.int64).clip(0, 65535) >> 8
-        image = Image.fromarray(grey.astype(np.uint8))
-      return np.asarray(image.convert("RGB"))
+      return _to_rgb(image)
   except Image.UnidentifiedImageError as error:
     raise Unreadable(
       f"{file} cannot be read: it holds no image that Pillow knows"
@@ -241,7 +243,7 @@ def _array_to_rgb(array):
     array.ndim not in (2, 3) or channels not in ((), (3,), (4,))
   ):
     raise Unreadable(
-      f"an array {array.dtype} {list(array.shape)} is no image: give uint8 "
+      f"an array {array.dtype} {list(array.shape)} cannot be read: give uint8 "
       "[height, width, 3]"
     )
   if array.dtype == np.uint16:

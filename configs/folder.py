@@ -4,7 +4,7 @@
     --config.data.root=DIR --workdir=runs/mine
 
 DIR/images/ holds JPEG or PNG files; an optional DIR/landmarks.csv lets the
-run measure itself (see README). Arguments: k=10, cycle=1, flow=1 (see
+run measure itself (docs/folder.md). Arguments: k=10, cycle=1, flow=1 (see
 c3_jax/settings/arguments.py); `cpu`, a small network at 32 px; `test`, a run of
 seconds. Without `cpu` this is the paper's network at 128 px with L_warp and
 L_apart added to the paper's terms; docs/weights.md gives it ImageNet weights.

@@ -11,13 +11,11 @@ Prediction with a trained run:
 The commands, `c3-jax train` among them, are listed by `c3-jax --help`.
 """
 
-import importlib.metadata
-import pathlib
-import tomllib
-
 from c3_jax.errors import UserError
 
 __all__ = ["UserError", "__version__", "load"]
+
+__version__ = "0.2.0"
 
 
 def load(workdir, step=None):
@@ -37,15 +35,3 @@ def load(workdir, step=None):
   from c3_jax import inference
 
   return inference.load(workdir, step=step)
-
-
-def _version():
-  """Reads the version of the installed package, or of this clone."""
-  try:
-    return importlib.metadata.version("c3-jax")
-  except importlib.metadata.PackageNotFoundError:
-    project = pathlib.Path(__file__).parents[1] / "pyproject.toml"
-    return tomllib.loads(project.read_text())["project"]["version"]
-
-
-__version__ = _version()

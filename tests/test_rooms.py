@@ -1,0 +1,91 @@
+"""The rooms of c3_jax: what they may import, and how they are kept."""
+
+import ast
+
+import pytest
+
+from tests.conftest import ROOT
+
+PACKAGE = ROOT / "c3_jax"
+# From bottom to top; those of one line do not import each other. The commands
+# and the public face beside the rooms are the top.
+ORDER = (
+  ("errors",),
+  ("settings",),
+  ("runtime",),
+  ("geometry",),
+  ("models",),
+  ("data",),
+  ("runs",),
+  ("evaluation",),
+  ("figures",),
+  ("inference",),
+  ("training",),
+  ("profiling",),
+)
+FLOOR = {room: floor for floor, line in enumerate(ORDER) for room in line}
+TOP = len(ORDER)
+ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
+
+
+def imports(path):
+  """Yields "a.b.c" for each name of c3_jax that a file imports, anywhere."""
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.ImportFrom):
+      assert not node.level, f"{path}: a relative import"
+      names = [f"{node.module}.{alias.name}" for alias in node.names]
+    elif isinstance(node, ast.Import):
+      names = [alias.name for alias in node.names]
+    else:
+      continue
+    yield from (name for name in names if name.split(".")[0] == "c3_jax")
+
+
+def files():
+  """Yields (path, room) of each file; a file beside the rooms is its own."""
+  for path in sorted(PACKAGE.rglob("*.py")):
+    yield path, path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def test_no_import_runs_up():
+  """A room imports from itself and from rooms below it."""
+  assert {"errors", *ROOMS} == set(FLOOR)
+  for path, room in files():
+    for name in imports(path):
+      # Without a room it is the public face, which is for the commands.
+      other = (name.split(".") + ["__init__"])[1]
+      allowed = FLOOR.get(other, TOP) < FLOOR.get(room, TOP) or other == room
+      allowed = allowed or (room, other) == ("__main__", "__init__")
+      assert allowed, f"{path.relative_to(ROOT)} imports {name}"
+
+
+def test_no_import_cycle():
+  """Modules can be put in an order in which each imports earlier ones only."""
+  names = {}
+  for path, _ in files():
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    names[".".join(part for part in parts if part != "__init__")] = path
+  left = {}
+  for module, path in names.items():
+    found = set()
+    for name in imports(path):
+      # `from a.b import c` has the module a.b.c, or the name c of a.b.
+      found.add(name if name in names else name.rpartition(".")[0])
+    left[module] = found - {module}
+  while free := {m for m, needs in left.items() if not needs & left.keys()}:
+    left = {m: needs for m, needs in left.items() if m not in free}
+  assert not left
+
+
+def test_few_files_stand_beside_the_rooms():
+  """At most ten: the public face, the errors and the commands."""
+  assert len(list(PACKAGE.glob("*.py"))) <= 10
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_has_a_door_and_content(room):
+  """A docstring says what the room is for; it has three files or more."""
+  door = ast.parse((PACKAGE / room / "__init__.py").read_text())
+  assert ast.get_docstring(door)
+  modules = set((PACKAGE / room).rglob("*.py"))
+  assert len({path for path in modules if path.name != "__init__.py"}) >= 3

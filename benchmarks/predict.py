@@ -105,19 +105,17 @@ def largest_difference(a, b):
 
 
 def by_pipeline(trained, folder, names):
-  """{file: [2 k]} with the pictures as training loads them."""
+  """{file: [2 k]} with the images as training loads them."""
   frame = geometry.Frame.of(trained.config)
   function = prediction_function(trained.model, frame.image_size)
   paths = [str(folder / name) for name in names]
+  dataset = streaming.StreamingDataset(paths, frame, tf_data=True)
   result = {}
-  for batch in streaming.read(
-    paths, load_size=frame.load_size, crop=frame.crop
-  ):
+  for batch in dataset.eval_batches(32):
     points, _ = function(trained.variables, {"image": batch["image"]})
-    for index, xy, size in zip(
-      batch["index"], points, batch["file_size"], strict=True
-    ):
-      result[names[index]] = frame.coords_to_file(xy, size).ravel()
+    for index, xy in zip(batch["index"], points, strict=True):
+      with Image.open(paths[index]) as image:
+        result[names[index]] = frame.coords_to_file(xy, image.size).ravel()
   return result
 
 
@@ -165,7 +163,7 @@ def main():
         rows, coordinates(root / "few.csv")
       ),
       "predict and tf.data": largest_difference(
-        rows, by_pipeline(trained, folder, names)
+        rows, by_pipeline(trained, folder, sorted(rows))
       ),
     }
   text = json.dumps(result, indent=1)

@@ -1,0 +1,21 @@
+"""Landmarks of new images, in pixels of each: from Python, and as a table.
+
+  predictor = inference.load("runs/mine")
+  for found in predictor.predict("photos/"):
+    print(found.name, found.points, found.confidence)
+
+`write_landmarks` writes them to a csv file; `PointEstimator` turns them into
+annotated points.
+"""
+
+from c3_jax.inference.estimator import PointEstimator
+from c3_jax.inference.predictor import Landmarks, Predictor, load
+from c3_jax.inference.table import write_landmarks
+
+__all__ = [
+  "Landmarks",
+  "PointEstimator",
+  "Predictor",
+  "load",
+  "write_landmarks",
+]

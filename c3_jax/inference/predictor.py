@@ -1,127 +1,169 @@
-"""A trained model as a function of pictures: landmarks, annotated points."""
+"""A trained model as a function of images."""
 
-import json
-import pathlib
+import os
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from PIL import Image
 
-from c3_jax import geometry
+from c3_jax import geometry, runs
+from c3_jax.data import find, image_files
 from c3_jax.errors import UserError
-from c3_jax.evaluation import regression
+from c3_jax.evaluation.detect import prediction_function
+from c3_jax.inference.estimator import PointEstimator
 from c3_jax.runtime import parallel
 
-_CONVENTION = "intercept"
 
+class Landmarks(NamedTuple):
+  """The landmarks of one image, in its own pixels.
 
-def forward(model):
-  """A function (variables, batch) -> (points, confidence) of pictures.
-
-  batch has image, uint8 [n, s, s, 3]; points are [n, k, 2] in [-1, 1] of the
-  frame, confidences [n, k] in [0, 1].
+  Attributes:
+    name: of the file, relative to the folder asked for; of an image in memory,
+      its place in the list.
+    points: float64 [k, 2], (x, y), 0 = centre of the first pixel of the image
+      as stored.
+    confidence: float32 [k] in [0, 1]; see `detect.confidence`.
+    annotated: float64 [P, 2], estimates of the annotated points, in the same
+      pixels; None without a regression.
   """
 
-  def run(variables, batch):
-    images = batch["image"].astype(jnp.float32) / 255
-    pose = model.apply(
-      variables,
-      images,
-      method=lambda model, images: model.pose(model.features(images)[1]),
-    )
-    return pose.points, confidence(pose.points, pose.probability)
-
-  return run
+  name: str
+  points: np.ndarray
+  confidence: np.ndarray
+  annotated: np.ndarray | None = None
 
 
-def confidence(points, probability):
-  """How concentrated the softmax map of each landmark is: [n, k] in [0, 1].
-
-  One minus the root mean square distance of the map's probability from the
-  landmark, in units of that of a flat map. A map with all of it in one cell
-  has 1, a flat one 0, and so has one with peaks in opposite corners.
+def load(workdir, step=None, *, regressor="", batch_size=32):
+  """Reads a trained model, and nothing else, from the folder of its run.
 
   Args:
-    points: [n, k, 2], (x, y) in [-1, 1], the expectations of the maps.
-    probability: [n, h, w, k], which sums to 1 over each map.
+    workdir: folder of the run.
+    step: of the checkpoint; None is the best.
+    regressor: an eval/DATASET.json, to estimate its annotated points too, or
+      "".
+    batch_size: images that the network sees at once.
+
+  Returns:
+    A `Predictor`.
+
+  Raises:
+    UserError: there is no such run, checkpoint or regression.
   """
-  cells = geometry.grid(*probability.shape[1:3])
-  square = lambda cells, points: jnp.sum((cells - points) ** 2, -1)  # noqa: E731
-  distance = square(cells[None, :, :, None], points[:, None, None])
-  spread = jnp.sum(probability * distance, (1, 2))
-  flat = jnp.mean(square(cells, 0.0))
-  return jnp.clip(1 - jnp.sqrt(spread / flat), 0, 1)
+  trained = runs.load_trained(workdir, step)
+  estimator = None
+  if regressor:
+    estimator = PointEstimator(regressor, workdir, trained)
+  return Predictor(trained, estimator=estimator, batch_size=batch_size)
 
 
 class Predictor:
-  """Landmarks of files, a fixed number at a time.
+  """Finds landmarks in images of any size.
+
+    predictor = load("runs/mine")
+    for found in predictor.predict(["a.jpg", "b.png"]):
+      print(found.name, found.points, found.confidence)
 
   Attributes:
     k: number of landmarks.
-    batch_size: files that the network sees at once.
+    n_annotated: number of annotated points that are estimated, too.
+    step: of the checkpoint.
+    batch_size: images that the network sees at once.
+    frame: `geometry.Frame`, the part of an image that it sees.
   """
 
-  def __init__(self, trained, batch_size):
+  def __init__(self, trained, *, estimator=None, batch_size=32):
     """Prepares the network; it is compiled at its first use.
 
     Args:
-      trained: `restore.Trained`.
+      trained: `runs.Trained`.
+      estimator: `PointEstimator`, or None.
       batch_size: rounded up to a multiple of the local devices.
     """
     devices = jax.local_device_count()
-    self.k = trained.config.model.k
-    self.frame = geometry.Frame.of(trained.config)
+    self.k, self.step = trained.config.model.k, trained.step
+    self.n_annotated = estimator.count if estimator else 0
     self.batch_size = -(-batch_size // devices) * devices
-    self._function = parallel.pmap_eval(forward(trained.model))
+    self.frame = geometry.Frame.of(trained.config)
+    self._estimator = estimator
+    self._function = prediction_function(trained.model, self.frame.image_size)
     self._variables = parallel.replicate(trained.variables)
 
-  def __call__(self, images):
-    """(points [n, k, 2], confidence [n, k]) of n <= batch_size pictures."""
-    side = self.frame.image_size
-    batch = np.zeros((self.batch_size, side, side, 3), np.uint8)
-    batch[: len(images)] = images
-    points, certain = self._function(self._variables, {"image": batch})
-    return points[: len(images)], certain[: len(images)]
-
-
-class Regressor:
-  """Annotated points from landmarks, by the regression of an evaluation."""
-
-  def __init__(self, path, trained):
-    """Reads eval/DATASET.json.
+  def predict(self, images):
+    """Finds the landmarks of images.
 
     Args:
-      path: of the file, as it is or relative to the run's folder.
-      trained: `restore.Trained`, whose landmarks it must have been fitted to.
+      images: a folder, a pattern or a file, as --images of c3_jax.predict; or
+        a list of file names, PIL images and arrays, uint8 [h, w, 3]. Grey,
+        RGBA and 16-bit images are handled as files of that mode are. One PIL
+        image or array is a list of one.
+
+    Returns:
+      A list of `Landmarks`, in order.
 
     Raises:
-      UserError: there is no such regression, or it is of another model.
+      UserError: names an image that cannot be read.
     """
-    try:
-      report = json.loads(pathlib.Path(path).read_text())
-      self._regressor = regression.Regressor.from_json(
-        report["regressor"][_CONVENTION]
-      )
-      self._size, step = report["image_size"], report["step"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-      raise UserError(
-        f"{path} has no regression to annotated points ({error}): give an "
-        "eval/DATASET.json of this run with --regressor."
-      ) from error
-    config = trained.config
-    for what, there, here in (
-      ("step", step, trained.step),
-      ("image_size", self._size, config.data.image_size),
-      ("k", len(self._regressor.weights) // 2, config.model.k),
-    ):
-      if there != here:
-        raise UserError(
-          f"{path} was fitted to landmarks of {what} {there}, not {here}: "
-          "evaluate this checkpoint with --mode=eval, or give its --step."
-        )
-    self.count = len(self._regressor.bias) // 2
+    names, files = _named(images)
+    result = []
+    for found, errors in self.batches(names, files):
+      for i, error in errors.items():
+        if isinstance(files[i], str | os.PathLike):
+          raise error
+        raise UserError(f"images[{i}]: {error}") from error
+      result += found
+    return result
 
-  def __call__(self, points):
-    """[n, k, 2] landmarks to [n, P, 2] points, both in [-1, 1]."""
-    pixels = geometry.coords_to_corner_pixels(points, self._size)
-    return 2 * self._regressor.apply(pixels) / self._size - 1
+  def batches(self, names, files):
+    """Finds landmarks batch by batch, holding no more than a few images.
+
+    Args:
+      names: list of n str.
+      files: list of n file names or images, as `image_files.decode`.
+
+    Yields:
+      (list of `Landmarks`, dict i -> `image_files.Unreadable` of files that
+      cannot be read).
+    """
+    n, size = len(files), self.batch_size
+    indices = [
+      np.arange(start, min(start + size, n)) for start in range(0, n, size)
+    ]
+    for batch in image_files.read_batches(files, self.frame, indices):
+      found = self._find(names, batch) if batch.good.any() else []
+      yield found, {int(batch.index[i]): e for i, e in batch.errors.items()}
+
+  def _find(self, names, batch):
+    """Finds the landmarks of the readable images of an `image_files.Batch`."""
+    n = len(batch.index)
+    # One shape for all batches: the network is compiled once.
+    images = np.zeros((self.batch_size, *batch.images.shape[1:]), np.uint8)
+    images[:n] = batch.images
+    out = self._function(self._variables, {"image": images})
+    points, confidence = (x[:n] for x in out)
+    annotated = [None] * n
+    if self._estimator:
+      coords = self._estimator(points)
+      annotated = self.frame.coords_to_file(coords, batch.sizes)
+    pixels = self.frame.coords_to_file(points, batch.sizes)
+    return [
+      Landmarks(names[batch.index[i]], pixels[i], confidence[i], annotated[i])
+      for i in np.flatnonzero(batch.good)
+    ]
+
+
+def _named(images):
+  """Lists (names, files) of what `Predictor.predict` was given."""
+  if isinstance(images, str | os.PathLike):
+    root, names = find.find(os.fspath(images))
+    return names, [os.path.join(root, name) for name in names]
+  # The rows of one image are no images.
+  if isinstance(images, Image.Image) or (
+    isinstance(images, np.ndarray) and images.ndim < 4
+  ):
+    images = [images]
+  images = list(images)
+  return [
+    os.fspath(image) if isinstance(image, str | os.PathLike) else str(i)
+    for i, image in enumerate(images)
+  ], images

@@ -1,4 +1,4 @@
-"""Landmarks of new pictures: files in, pixels of each file out."""
+"""Landmarks of new images: files in, pixels of each file out."""
 
 import csv
 import json
@@ -14,14 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from c3_jax import geometry, predict
+from c3_jax import geometry, runs
 from c3_jax.data import image_files, streaming
 from c3_jax.errors import UserError
-from c3_jax.evaluation import evaluator as evaluate
-from c3_jax.evaluation import regression
+from c3_jax.evaluation import landmark_function, regression
 from c3_jax.figures.canvas import landmark_colours
-from c3_jax.inference import predictor
-from c3_jax.runs import trained as restore
+from c3_jax.inference import write_landmarks
 from tests.conftest import ROOT
 
 # What `python -m c3_jax.predict` does, several times, without TensorFlow.
@@ -47,12 +45,12 @@ def read_csv(path):
 
 
 def photograph(path, width, height, seed):
-  """Writes a picture of smooth colours."""
+  """Writes an image of smooth colours."""
   rng = np.random.default_rng(seed)
   low = rng.integers(0, 256, (5, 5, 3), np.uint8)
-  picture = Image.fromarray(low).resize((width, height), Image.BICUBIC)
+  image = Image.fromarray(low).resize((width, height), Image.BICUBIC)
   path.parent.mkdir(parents=True, exist_ok=True)
-  picture.save(path)
+  image.save(path)
 
 
 SIZES = {
@@ -70,7 +68,7 @@ BROKEN = ("broken.jpg", "deep/text.png")
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory, save_run):
-  """A folder with a run in `run`, and pictures in `pics`."""
+  """A folder with a run in `run`, and images in `pics`."""
   tmp = tmp_path_factory.mktemp("predict")
   save_run(tmp / "run", {4: 30.0, 8: 20.0, 12: 40.0})
   for i, (name, size) in enumerate(SIZES.items()):
@@ -78,7 +76,7 @@ def work(tmp_path_factory, save_run):
   (tmp / "pics" / BROKEN[0]).write_bytes(
     (tmp / "pics" / "a.jpg").read_bytes()[:300]
   )
-  (tmp / "pics" / BROKEN[1]).write_text("no picture")
+  (tmp / "pics" / BROKEN[1]).write_text("no image")
   return tmp
 
 
@@ -120,33 +118,13 @@ def test_dots_are_found_in_pixels_of_their_file(tmp_path, monkeypatch, crop):
       "model": {"k": 2},
     }
   )
-  trained = restore.Trained(config, Dots(), {}, 1)
-  monkeypatch.setattr(restore, "load", lambda workdir, step: trained)
+  trained = runs.Trained(config, Dots(), {}, 1)
+  monkeypatch.setattr(runs, "load_trained", lambda workdir, step: trained)
   out = tmp_path / "out.csv"
-  assert predict.predict("run", str(tmp_path / "pics"), out) == (3, [])
+  assert write_landmarks("run", str(tmp_path / "pics"), out) == (3, [])
   for name, row in read_csv(out)[1].items():
     # A tenth of a pixel of the frame.
     np.testing.assert_allclose(row[:4].reshape(2, 2), want[name], atol=0.4)
-
-
-def test_confidence_is_the_concentration_of_the_map():
-  """1 for one cell, 0 for a flat map and for opposite corners, in between."""
-  maps = np.zeros((1, 8, 8, 4), np.float32)
-  maps[0, 2, 5, 0] = 1
-  maps[..., 1] = 1 / 64
-  maps[0, 0, 0, 2] = maps[0, 7, 7, 2] = 0.5
-  maps[0, 2:4, 5:7, 3] = 0.25
-  cells = geometry.grid(8, 8)
-  points = np.einsum("nyxk,yxd->nkd", maps, cells)
-  got = predictor.confidence(points, maps)[0]
-  spread = lambda k: sum(  # noqa: E731
-    maps[0, y, x, k] * ((cells[y, x] - points[0, k]) ** 2).sum()
-    for y in range(8)
-    for x in range(8)
-  )
-  want = [1, 0, 0, 1 - (spread(3) / spread(1)) ** 0.5]
-  np.testing.assert_allclose(got, want, atol=1e-5)
-  assert 0.5 < got[3] < 1
 
 
 def test_one_by_one_in_batches_and_by_the_pipeline(work, tmp_path):
@@ -154,7 +132,7 @@ def test_one_by_one_in_batches_and_by_the_pipeline(work, tmp_path):
   pics, rows = work / "pics", []
   for batch_size in (1, 64):
     out = tmp_path / f"{batch_size}.csv"
-    done, failed = predict.predict(
+    done, failed = write_landmarks(
       work / "run", str(pics), out, batch_size=batch_size
     )
     assert (done, sorted(failed)) == (len(SIZES), sorted(BROKEN))
@@ -164,28 +142,28 @@ def test_one_by_one_in_batches_and_by_the_pipeline(work, tmp_path):
   columns = [f"{axis}{i}" for i in range(1, 11) for axis in "xy"]
   assert header == ["file", *columns, *(f"c{i}" for i in range(1, 11))]
   out = tmp_path / "one.csv"
-  predict.predict(work / "run", str(pics / "deep/b.jpg"), out)
+  write_landmarks(work / "run", str(pics / "deep/b.jpg"), out)
   rows.append(rows[0] | {"deep/b.jpg": read_csv(out)[1]["b.jpg"]})
   for name in SIZES:
     for found in rows[1:]:
       np.testing.assert_allclose(found[name], rows[0][name], atol=0.01)
     assert ((rows[0][name][20:] >= 0) & (rows[0][name][20:] <= 1)).all()
 
-  trained = restore.load(work / "run")
+  trained = runs.load_trained(work / "run")
   data = trained.config.data
   names = [name for name in SIZES if name.endswith(("jpg", "png"))]
   paths = [str(pics / name) for name in names]
-  (batch,) = streaming.read(paths, load_size=data.load_size)
-  batch["image"] = np.concatenate([batch["image"]] * 4)
-  points = evaluate.landmark_function(trained.model, data.image_size)(
+  frame = geometry.Frame.of(trained.config)
+  trained_on = streaming.StreamingDataset(paths, frame, tf_data=True)
+  (batch,) = trained_on.eval_batches(4 * len(paths))
+  points = landmark_function(trained.model, data.image_size)(
     trained.variables, {"image": batch["image"]}
   )
-  frame = geometry.Frame.of(trained.config)
   spread = []
   for name, xy in zip(names, points[: len(names)], strict=True):
     pixels = frame.coords_to_file(xy, SIZES[name])
     got = rows[0][name][:20].reshape(10, 2)
-    # The pictures are the same; the csv has three digits.
+    # The images are the same; the csv has three digits.
     np.testing.assert_allclose(got, pixels, atol=0.01)
     spread.append(np.ptp(got, 0))
   assert np.max(spread) > 1  # Not all in one place.
@@ -205,7 +183,7 @@ def test_estimates_are_those_of_the_regression(work, tmp_path):
   path.write_text(json.dumps(report))
   out, name = tmp_path / "out.csv", "deep/er/c d.png"
   arguments = (work / "run", str(work / "pics" / name), out)
-  predict.predict(*arguments, regressor="eval/faces.json")
+  write_landmarks(*arguments, regressor="eval/faces.json")
   header, rows = read_csv(out)
   assert header[31:] == ["px1", "py1", "px2", "py2", "px3", "py3"]
   (row,) = rows.values()
@@ -223,26 +201,26 @@ def test_estimates_are_those_of_the_regression(work, tmp_path):
   ):
     path.write_text(json.dumps(report | {key: value}))
     with pytest.raises(UserError, match=match):
-      predict.predict(*arguments, regressor=str(path))
+      write_landmarks(*arguments, regressor=str(path))
   with pytest.raises(UserError, match="none.json has no regression"):
-    predict.predict(*arguments, regressor="none.json")
+    write_landmarks(*arguments, regressor="none.json")
 
 
-def test_overlays_are_one_picture_a_file_and_nothing_else(work, tmp_path):
+def test_overlays_are_one_image_a_file_and_nothing_else(work, tmp_path):
   """Names that differ in their suffix alone do not meet; dots lie right."""
   folder = tmp_path / "over" / "lay"
   out = tmp_path / "out.csv"
-  predict.predict(work / "run", str(work / "pics"), out, overlay=str(folder))
+  write_landmarks(work / "run", str(work / "pics"), out, overlay=str(folder))
   found = [p.relative_to(folder).as_posix() for p in folder.rglob("*.*")]
   assert sorted(found) == sorted(f"{name}.png" for name in SIZES)
   _, rows = read_csv(out)
   for name, size in SIZES.items():
-    picture = image_files.decode(folder / f"{name}.png")
-    assert 320 <= max(picture.shape) <= 1280
-    scale = picture.shape[1] / size[0]
+    drawn = image_files.decode(folder / f"{name}.png")
+    assert 320 <= max(drawn.shape) <= 1280
+    scale = drawn.shape[1] / size[0]
     # The last dot is drawn over all others.
     x, y = (rows[name][18:20] + 0.5) * scale - 0.5
-    colour = picture[round(y), round(x)]
+    colour = drawn[round(y), round(x)]
     want = 255 * landmark_colours(10)[9]
     np.testing.assert_allclose(colour, want, atol=1)
 
@@ -250,7 +228,7 @@ def test_overlays_are_one_picture_a_file_and_nothing_else(work, tmp_path):
 def test_warnings_name_the_broken_files(work, tmp_path, caplog):
   """Each is named once, with the reason; nothing else is warned of."""
   with caplog.at_level(logging.INFO, "c3_jax"):
-    predict.predict(work / "run", str(work / "pics"), tmp_path / "out.csv")
+    write_landmarks(work / "run", str(work / "pics"), tmp_path / "out.csv")
   warned = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
   assert len(warned) == len(BROKEN)
   for name, message in zip(sorted(BROKEN), warned, strict=True):
@@ -274,7 +252,7 @@ def test_mistakes_leave_nothing(work, tmp_path):
     ((run, pics, out), {"overlay": pics}, "--overlay=.* is the folder"),
   ):
     with pytest.raises(UserError, match=match):
-      predict.predict(*arguments, **options)
+      write_landmarks(*arguments, **options)
   assert not list(tmp_path.iterdir())
 
 

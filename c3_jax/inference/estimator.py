@@ -1,0 +1,63 @@
+"""Annotated points from landmarks, by the regression of an evaluation."""
+
+import json
+import os
+import pathlib
+
+from c3_jax import geometry
+from c3_jax.errors import UserError
+from c3_jax.evaluation import regression
+
+_CONVENTION = "intercept"
+
+
+class PointEstimator:
+  """Estimates annotated points from the landmarks of a trained model.
+
+  Attributes:
+    count: number of annotated points.
+  """
+
+  def __init__(self, path, workdir, trained):
+    """Reads the regression of eval/DATASET.json.
+
+    Args:
+      path: of the file, as it is or relative to the run's folder.
+      workdir: folder of the run.
+      trained: `runs.Trained`, whose landmarks it must have been fitted to.
+
+    Raises:
+      UserError: there is no such regression, or it is of another model.
+    """
+    if not os.path.exists(path):
+      path = os.path.join(workdir, path)
+    try:
+      report = json.loads(pathlib.Path(path).read_text())
+      self._regressor = regression.Regressor.from_json(
+        report["regressor"][_CONVENTION]
+      )
+      self._size, step = report["image_size"], report["step"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+      raise UserError(
+        f"{path} has no regression to annotated points ({error}): give an "
+        "eval/DATASET.json of this run with --regressor."
+      ) from error
+    config = trained.config
+    for what, there, here in (
+      ("step", step, trained.step),
+      ("image_size", self._size, config.data.image_size),
+      ("k", len(self._regressor.weights) // 2, config.model.k),
+    ):
+      if there != here:
+        raise UserError(
+          f"{path} was fitted to landmarks of {what} {there}, not {here}: "
+          "evaluate this checkpoint with --mode=eval, or give its --step."
+        )
+    self.count = len(self._regressor.bias) // 2
+
+  def __call__(self, landmarks):
+    """Maps landmarks [n, k, 2] to points [n, P, 2], both in [-1, 1]."""
+    pixels = geometry.coords_to_corner_pixels(landmarks, self._size)
+    return geometry.corner_pixels_to_coords(
+      self._regressor.apply(pixels), self._size
+    )

@@ -3,7 +3,7 @@
 python -m c3_jax.tables --workdirs=runs/a,runs/b,... [--out=tables.md]
 
 Runs that differ in nothing but their seed make one row, with mean and
-deviation; the paper's row stands beside. It reads config.json and eval/*.json.
+deviation; the paper's row is added. It reads config.json and eval/*.json.
 """
 
 import json
@@ -38,7 +38,7 @@ CONVENTIONS = ("no_intercept", "intercept")
 
 
 def spread(numbers):
-  """Text of mean, deviation of a sample, and count; a dash for no numbers."""
+  """Writes mean, deviation of a sample, and count; a dash for no numbers."""
   if not numbers:
     return "–"
   mean = f"{np.mean(numbers):.2f}"
@@ -48,12 +48,15 @@ def spread(numbers):
 
 
 def values(group, dataset, *path):
-  """Numbers of all runs of a group that have them, e.g. report["error"]["x"].
+  """Collects a number of all runs of a group, e.g. report["error"]["x"].
 
   Args:
     group: list of `compare.Run`.
     dataset: name of a report.
     *path: keys, one inside another.
+
+  Returns:
+    List of numbers, without the runs that lack it.
   """
   found = []
   for run in group:
@@ -66,14 +69,14 @@ def values(group, dataset, *path):
 
 
 def datasets(runs, key):
-  """Names of the datasets whose reports have a key."""
+  """Lists the datasets whose reports have a key."""
   return sorted(
     {name for run in runs for name, r in run.reports.items() if key in r}
   )
 
 
 def regressions(runs):
-  """Table 1: the error of every group on every dataset, by convention."""
+  """Makes Table 1: the error of every group on every dataset."""
   groups = compare.grouped(runs)
   titles = compare.names(groups)
   blocks = []
@@ -111,7 +114,7 @@ def regressions(runs):
 
 
 def published(dataset):
-  """The paper's rows for a dataset, or "" where it has none."""
+  """Quotes the paper's rows for a dataset, or "" where it has none."""
   rows = [
     [
       name,
@@ -129,7 +132,7 @@ def published(dataset):
 
 
 def ablation(runs):
-  """Table 2: the four cells, columns of each dataset.
+  """Makes Table 2: the four cells, columns of each dataset.
 
   Runs of a table agree in all but the cell and the seed.
   """
@@ -174,7 +177,7 @@ def ablation(runs):
 
 
 def alignments(runs):
-  """Table 3: PCK of every group on every dataset of listed pairs."""
+  """Makes Table 3: PCK of every group on every dataset of listed pairs."""
   groups = compare.grouped(runs)
   titles = compare.names(groups)
   paired = set(datasets(runs, "pck")) - set(datasets(runs, "error"))
@@ -208,18 +211,18 @@ def alignments(runs):
 
 
 def section(title, blocks):
-  """Markdown of a heading and blocks; "" without blocks."""
+  """Joins a heading and blocks as Markdown; "" without blocks."""
   return "\n\n".join([f"## {title}", *blocks]) if blocks else ""
 
 
 def markdown(header, rows):
-  """A Markdown table of str."""
+  """Lays rows of str out as a Markdown table."""
   lines = [header, ["---"] * len(header), *rows]
   return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def collect(workdirs):
-  """All tables of the runs in some folders, as Markdown.
+  """Makes all tables of the runs in some folders, as Markdown.
 
   Raises:
     UserError: a folder is no evaluated run, or is given twice.

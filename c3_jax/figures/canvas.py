@@ -1,6 +1,6 @@
-"""What figures are made of: pictures on a grid, marks on them, PNG files.
+"""The parts of figures: images on a grid, marks on them, PNG files.
 
-Pictures are drawn on axes that span [-1, 1] with y down, so that coordinates
+Images are drawn on axes that span [-1, 1] with y down, so that coordinates
 plot directly. matplotlib is used through its objects alone: no pyplot, no
 global state, no display.
 """
@@ -19,14 +19,14 @@ from c3_jax.runtime import files
 
 WIDTH = 900  # pixels; about what a README shows
 DPI = 100
-CELL = 320  # largest side of a picture in pixels
+CELL = 320  # largest side of an image in pixels
 GAP = 4
 FONT = 8.5  # points
 OUTLINE = "#202020"
 
 
 def landmark_colours(k):
-  """The colours of k landmarks, the same in every figure: [k, 3] in [0, 1]."""
+  """Gives k landmarks their colours, alike in all figures: [k, 3] in [0, 1]."""
   hue = np.arange(k) / k
   # More than a dozen hues cannot be told apart: every other one is darker.
   value = np.where((np.arange(k) % 2 == 1) & (k > 12), 0.6, 1.0)
@@ -36,22 +36,22 @@ def landmark_colours(k):
 
 
 def new_figure(width, height):
-  """An empty figure of width x height pixels."""
+  """Makes an empty figure of width x height pixels."""
   figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
   FigureCanvasAgg(figure)
   return figure
 
 
-def picture_grid(rows, columns, left=0, bottom=0, lead=0):
-  """Axes at whole pixels for square pictures.
+def image_grid(rows, columns, left=0, bottom=0, lead=0):
+  """Lays out axes at whole pixels for square images.
 
   Args:
-    rows, columns: of pictures.
+    rows, columns: of images.
     left, bottom: margins in pixels for labels.
     lead: extra gap in pixels after the first row and the first column.
 
   Returns:
-    (figure, axes [rows, columns], side of a picture in pixels).
+    (figure, axes [rows, columns], side of an image in pixels).
   """
   cell = (WIDTH - left - lead - GAP * (columns + 1)) // columns
   cell = max(min(cell, CELL), 1)
@@ -80,7 +80,7 @@ def draw_image(ax, image):
 
 
 def _radius(cell):
-  """Radius of a mark in coordinates, for pictures of `cell` pixels."""
+  """Gives the radius of a mark in coordinates, for images of `cell` pixels."""
   return max(2.5, 0.025 * cell) * 2 / cell
 
 
@@ -89,7 +89,7 @@ def _radius(cell):
 
 
 def draw_dots(ax, points, colours, cell):
-  """Filled dots with a dark outline at points [K, 2]."""
+  """Draws filled dots with a dark outline at points [K, 2]."""
   for point, colour in zip(np.asarray(points), colours):
     ax.add_patch(
       Circle(point, _radius(cell), fc=colour, ec=OUTLINE, lw=0.8, zorder=3)
@@ -97,7 +97,7 @@ def draw_dots(ax, points, colours, cell):
 
 
 def draw_circles(ax, points, cell):
-  """Open white circles with a dark outline at points [P, 2]."""
+  """Draws open white circles with a dark outline at points [P, 2]."""
   for edge, width in ((OUTLINE, 2.2), ("white", 1.0)):
     for point in np.asarray(points):
       ax.add_patch(
@@ -108,7 +108,7 @@ def draw_circles(ax, points, cell):
 
 
 def draw_crosses(ax, points, colours, cell):
-  """Crosses with a dark outline at points [P, 2]."""
+  """Draws crosses with a dark outline at points [P, 2]."""
   reach = 1.1 * _radius(cell)
   arms = reach * np.array([[-1, -1], [1, 1], [-1, 1], [1, -1]])
   codes = [Path.MOVETO, Path.LINETO] * 2
@@ -126,7 +126,7 @@ def draw_crosses(ax, points, colours, cell):
 
 
 def row_label(ax, text):
-  """Writes text to the left of a picture."""
+  """Writes text to the left of an image."""
   ax.text(
     -0.05,
     0.5,
@@ -139,7 +139,7 @@ def row_label(ax, text):
 
 
 def mark_legend(figure, marks):
-  """Explains marks (marker, label, fill colour) below the pictures."""
+  """Explains marks (marker, label, fill colour) below the images."""
   figure.legend(
     handles=[
       Line2D(

@@ -16,7 +16,7 @@ OTHER_STAGE = "#eeeeee"
 
 
 def curves_figure(path, jsonl_path, columns=4):
-  """Training curves, one small plot a number, with the stages shaded.
+  """Draws training curves, one small plot a number, with the stages shaded.
 
   Positive curves have a logarithmic axis. The last line may be cut short, as in
   a run that is being written or was killed.
@@ -71,7 +71,7 @@ def curves_figure(path, jsonl_path, columns=4):
 
 
 def error_curve_figure(path, errors):
-  """Cumulative distribution of errors: the share of images below each error.
+  """Draws the cumulative distribution of errors over images.
 
   Args:
     path: the PNG to write.
@@ -149,7 +149,7 @@ def read_curves(path):
 
 
 def _draw_curve(ax, x, y):
-  """One curve: markers when short, with a running mean when long."""
+  """Draws one curve: markers when short, with a running mean when long."""
   n = len(y)
   if n > 100:
     ax.plot(x, y, color="#9db8d8", lw=0.6)
@@ -170,7 +170,7 @@ def _draw_curve(ax, x, y):
 
 
 def _style(ax):
-  """Thin frame, small numbers."""
+  """Sets a thin frame and small numbers."""
   ax.tick_params(which="both", labelsize=canvas.FONT - 1.5, length=2, pad=2)
   ax.grid(alpha=0.3, lw=0.5)
   for side in ("top", "right"):

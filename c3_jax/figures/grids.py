@@ -9,7 +9,7 @@ from c3_jax.figures.canvas import landmark_colours
 def landmarks_figure(
   path, images, landmarks, annotated=None, predicted=None, columns=6
 ):
-  """Pictures with discovered landmarks as coloured dots.
+  """Draws images with discovered landmarks as coloured dots.
 
   Args:
     path: the PNG to write.
@@ -17,12 +17,12 @@ def landmarks_figure(
     landmarks: [n, K, 2], (x, y) in [-1, 1].
     annotated: [n, P, 2] or None, drawn as white crosses.
     predicted: [n, P, 2] or None, regressed from landmarks, as white circles.
-    columns: pictures in a row.
+    columns: images in a row.
   """
   columns = min(columns, len(images))
   rows = -(-len(images) // columns)
   legend = annotated is not None or predicted is not None
-  figure, axes, cell = canvas.picture_grid(
+  figure, axes, cell = canvas.image_grid(
     rows, columns, bottom=20 if legend else 0
   )
   colours = landmark_colours(landmarks.shape[1])
@@ -49,7 +49,7 @@ def landmarks_figure(
 
 
 def swap_figure(path, images_a, images_p, swapped):
-  """Appearance of one picture with the pose of another (Fig. 4).
+  """Draws the appearance of one image with the pose of another (Fig. 4).
 
   Args:
     path: the PNG to write.
@@ -59,7 +59,7 @@ def swap_figure(path, images_a, images_p, swapped):
   """
   swapped = np.asarray(swapped)
   rows, columns = swapped.shape[:2]
-  figure, axes, _ = canvas.picture_grid(rows + 1, columns + 1, lead=10)
+  figure, axes, _ = canvas.image_grid(rows + 1, columns + 1, lead=10)
   for column, image in enumerate(images_p):
     canvas.draw_image(axes[0, column + 1], image)
   for row, image in enumerate(images_a):
@@ -83,7 +83,7 @@ def swap_figure(path, images_a, images_p, swapped):
 
 
 def template_figure(path, images, reconstructions, pose_only, appearance_only):
-  """What pose and appearance each carry (Fig. 4), one column a picture.
+  """Draws what pose and appearance each carry (Fig. 4), one column an image.
 
   Args:
     path: the PNG to write.
@@ -94,11 +94,11 @@ def template_figure(path, images, reconstructions, pose_only, appearance_only):
   """
   names = ["image", "reconstruction", "pose only", "appearance only"]
   lines = [images, reconstructions, pose_only, appearance_only]
-  figure, axes, _ = canvas.picture_grid(4, len(images), left=108)
-  for row, (name, pictures) in enumerate(zip(names, lines)):
+  figure, axes, _ = canvas.image_grid(4, len(images), left=108)
+  for row, (name, line) in enumerate(zip(names, lines)):
     canvas.row_label(axes[row, 0], name)
-    for column, picture in enumerate(pictures):
-      canvas.draw_image(axes[row, column], picture)
+    for column, image in enumerate(line):
+      canvas.draw_image(axes[row, column], image)
   canvas.save(figure, path)
 
 
@@ -110,7 +110,7 @@ def transfer_figure(
   carried,
   landmarks_from=None,
 ):
-  """Landmarks carried from one picture to another by the flow (Fig. 3).
+  """Draws landmarks carried from one image to another by the flow (Fig. 3).
 
   A line joins each carried landmark (cross) to the detected one (dot).
 
@@ -122,7 +122,7 @@ def transfer_figure(
     carried: [n, K, 2], those detected above, carried down.
     landmarks_from: [n, K, 2] or None, detected above.
   """
-  figure, axes, cell = canvas.picture_grid(
+  figure, axes, cell = canvas.image_grid(
     2, len(images_from), left=36, bottom=20
   )
   colours = landmark_colours(landmarks_to.shape[1])

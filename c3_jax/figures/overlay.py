@@ -1,4 +1,4 @@
-"""A picture with its landmarks drawn on it."""
+"""Landmarks drawn over an image file."""
 
 import os
 
@@ -9,13 +9,13 @@ from c3_jax.data import image_files
 from c3_jax.figures.canvas import landmark_colours
 from c3_jax.runtime import files
 
-# Small pictures are enlarged, large ones reduced, to be looked at.
+# Small images are enlarged, large ones reduced, to be looked at.
 SMALLEST, LARGEST = 320, 1280
 OUTLINE = (32, 32, 32)
 
 
 def path_of(folder, name):
-  """Where the overlay of a file goes.
+  """Names the overlay of a file.
 
   The whole name is kept, with .png after it, so that no two files meet.
   """
@@ -26,23 +26,23 @@ def save(source, target, landmarks, points=None):
   """Draws landmarks over a file and writes a PNG: whole, or not at all.
 
   Args:
-    source: the picture's file; drawn as it is stored, whatever EXIF says.
+    source: the image file; drawn as it is stored, whatever EXIF says.
     target: the PNG to write; its folder is made.
     landmarks: [K, 2] in pixels of the file: dots, in the colours of the
       figures.
     points: [P, 2], likewise, or None: white circles.
   """
-  picture = Image.fromarray(image_files.decode(source))
-  scale = _scale(max(picture.size))
+  image = Image.fromarray(image_files.decode(source))
+  scale = _scale(max(image.size))
   # 0 is the centre of the first pixel; ImageDraw's 0 is, too.
   place = lambda xy: (np.asarray(xy) + 0.5) * scale - 0.5  # noqa: E731
   if scale != 1:
-    picture = picture.resize(
-      tuple(max(1, round(side * scale)) for side in picture.size),
+    image = image.resize(
+      tuple(max(1, round(side * scale)) for side in image.size),
       Image.Resampling.BICUBIC,
     )
-  draw = ImageDraw.Draw(picture)
-  radius = max(2.5, max(picture.size) / 120)
+  draw = ImageDraw.Draw(image)
+  radius = max(2.5, max(image.size) / 120)
   colours = np.rint(255 * landmark_colours(len(landmarks))).astype(int)
   for xy, colour in zip(place(landmarks), colours.tolist(), strict=True):
     draw.circle(xy.tolist(), radius, fill=tuple(colour), outline=OUTLINE)
@@ -50,11 +50,11 @@ def save(source, target, landmarks, points=None):
     draw.circle(xy.tolist(), radius + 1, outline="white", width=2)
   os.makedirs(os.path.dirname(target), exist_ok=True)
   with files.write_whole(target) as file:
-    picture.save(file, "PNG", compress_level=1)
+    image.save(file, "PNG", compress_level=1)
 
 
 def _scale(side):
-  """By how much a picture of this longer side is enlarged."""
+  """Gives the factor by which an image of this longer side is enlarged."""
   if side < SMALLEST:
     return -(-SMALLEST // side)
   return min(1.0, LARGEST / side)

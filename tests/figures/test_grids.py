@@ -161,9 +161,8 @@ def test_figures_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
   grids.landmarks_figure(path, grey(1), points)
   assert path.read_bytes() == before
 
-  def fail(self, name, **_):
-    with open(name, "wb") as file:
-      file.write(b"half")
+  def fail(self, file, **_):
+    file.write(b"half")
     raise OSError("disk full")
 
   monkeypatch.setattr(Figure, "savefig", fail)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from c3_jax.data import load_splits
+from c3_jax.data.load import load_splits
 from c3_jax.errors import UserError
 from c3_jax.evaluation.detect import landmark_function
 from c3_jax.models import flow, initial

@@ -100,7 +100,7 @@ def dots(monkeypatch):
     pixels = [(weight * axis).sum((1, 2)) / total for axis in (x, y)]
     return (2 * np.stack(pixels, -1) + 1) / size - 1
 
-  monkeypatch.setattr(fake, "_faces", draw)
+  monkeypatch.setattr(fake, "draw_faces", draw)
   return find
 
 
@@ -112,15 +112,16 @@ def save_run():
   returns (config, variables). A checkpoint has step / 1000 added to all
   variables.
   """
-  from c3_jax.runs.checkpoints import Checkpoints
-  from c3_jax.training import build, resume, steps
+  from c3_jax.models import initial
+  from c3_jax.runs import Checkpoints, write_config
+  from c3_jax.training.state import TrainState
   from configs import synthetic
 
   def save(workdir, errors):
     config = synthetic.get_config("test")
     workdir.mkdir(exist_ok=True)
-    resume.write_config(config, workdir)
-    model, _ = build.networks(config)
+    write_config(config, workdir)
+    model, _ = initial.networks(config)
     images = jnp.zeros((2, 16, 16, 3))
     shapes = jax.eval_shape(model.init, jax.random.key(0), images)
     rng = np.random.default_rng(0)
@@ -140,10 +141,10 @@ def save_run():
           lambda x, step=step: x + np.float32(step / 1000), variables
         )
         # An optimiser's state lies in real checkpoints, too.
-        state = steps.TrainState(
+        state = TrainState(
           step=np.int32(step),
           opt_state={"count": np.int32(step)},
-          running={"input": np.float32(1)},
+          running={"pairs": {"input": np.float32(1)}},
           **moved,
         )
         checkpoints.save(state, error=error)

@@ -18,8 +18,8 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
-from c3_jax.runtime import hosts
 from c3_jax.errors import UserError
+from c3_jax.runtime import hosts
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ UNFINISHED = ".orbax-checkpoint-tmp"  # In the name of a save that goes on.
 
 
 class Damaged(UserError):
-  """A checkpoint that cannot be read, or is not what was saved."""
+  """Says that a checkpoint cannot be read, or is not what was saved."""
 
 
 class Checkpoints:
@@ -40,8 +40,8 @@ class Checkpoints:
     Args:
       workdir: folder of the run.
       repair: whether to delete what a kill left of a save, and to set aside
-        checkpoints without readable notes. For the run that saves here: to
-        others, the first may be a save that is going on.
+        checkpoints without readable notes. Only the writing run may
+        repair: to a reader, an unfinished save may still be in progress.
 
     Raises:
       Damaged: the folder cannot be opened as it is.
@@ -83,7 +83,7 @@ class Checkpoints:
     self._checkpointer.close()
 
   def should_preserve(self, checkpoints, *, context):
-    """Orbax's question after a save: which of its checkpoints to keep."""
+    """Answers Orbax after a save: which of its checkpoints to keep."""
     del context
     steps = [checkpoint.step for checkpoint in checkpoints]
     kept = {0, self.best, *sorted(steps)[-RECENT:]}
@@ -112,7 +112,7 @@ class Checkpoints:
     return min(errors, key=lambda step: (errors[step], -step))
 
   def notes(self, step):
-    """What `save` was told beside the state.
+    """Reads what `save` was given besides the state.
 
     Args:
       step: of a checkpoint.
@@ -128,7 +128,7 @@ class Checkpoints:
     return self._notes[step]
 
   def save(self, state, *, error=None, pending=(), n_train=None):
-    """Writes the state under its step; whole, or not at all.
+    """Saves the state under its step; whole, or not at all.
 
     Args:
       state: tree of arrays with a scalar `step`.
@@ -151,13 +151,15 @@ class Checkpoints:
     self._checkpointer.save(step, state, force=True, custom_metadata=notes)
     self._notes = {step: self._notes[step] for step in self.steps}
 
-  def restore(self, template, step, *, partial=False):
+  def restore(self, template, step, *, partial=False, older_name=None):
     """Reads the checkpoint of a step into the shape of `template`.
 
     Args:
       template: tree of arrays; only shapes and dtypes matter.
       step: int.
       partial: whether the checkpoint may hold more than the template.
+      older_name: function of the name of a leaf, "params/pose/...", that gives
+        its name in checkpoints of an older layout; or None.
 
     Returns:
       The tree, NumPy arrays.
@@ -173,19 +175,23 @@ class Checkpoints:
       )
     stored = self._read(step)
     wanted = _by_name(template)
+    names = {
+      name: name if name in stored or not older_name else older_name(name)
+      for name in wanted
+    }
     same = all(
-      name in stored
-      and stored[name].shape == np.shape(leaf)
-      and stored[name].dtype == leaf.dtype
+      names[name] in stored
+      and stored[names[name]].shape == leaf.shape
+      and stored[names[name]].dtype == leaf.dtype
       for name, leaf in wanted.items()
     )
-    if not same or (len(stored) > len(wanted) and not partial):
+    if not same or (stored.keys() - names.values() and not partial):
       raise UserError(
         f"{self._path}/{step} does not hold the model of this config: pass "
         "the config it was trained with, or another --workdir."
       )
     return jax.tree.unflatten(
-      jax.tree.structure(template), [stored[name] for name in wanted]
+      jax.tree.structure(template), [stored[names[name]] for name in wanted]
     )
 
   def set_aside(self, step):
@@ -218,7 +224,7 @@ class Checkpoints:
 
 
 def _read_notes(path):
-  """The notes of a checkpoint, or None where they cannot be read."""
+  """Reads the notes of a checkpoint; None where they cannot be read."""
   try:
     with _quiet():
       notes = ocp.metadata(path).custom_metadata
@@ -230,7 +236,7 @@ def _read_notes(path):
 
 @contextlib.contextmanager
 def _quiet():
-  """Without a log: Orbax and its tasks tell pages about a broken file."""
+  """Silences the log: Orbax writes pages about a broken file."""
   before = logging.root.manager.disable
   logging.disable()
   try:
@@ -249,7 +255,7 @@ def _by_name(tree):
 
 
 def _digest(arrays, notes):
-  """Hexadecimal digest of arrays by name and of the notes beside them."""
+  """Digests arrays by name, and their notes: hexadecimal."""
   digest = hashlib.blake2b(digest_size=16)
   rest = {name: notes[name] for name in notes if name != "digest"}
   digest.update(json.dumps(rest, sort_keys=True).encode())

@@ -1,6 +1,6 @@
-"""Runs that differ in nothing but their seed, and what to call them.
+"""Comparison of runs: which differ only in their seed, and their names.
 
-It reads config.json and eval/*.json of each run.
+Reads config.json and eval/*.json of each run.
 """
 
 import json
@@ -8,6 +8,7 @@ import pathlib
 from typing import NamedTuple
 
 from c3_jax.errors import UserError
+from c3_jax.runs.config import flat, under
 
 # What may differ between the runs of one row.
 IGNORED = (
@@ -16,7 +17,7 @@ IGNORED = (
   "checkpoint_every",
   "eval",
   "accept_changes",
-  # Of the synthetic faces; the pictures are then others of the same kind.
+  # Of the synthetic faces; the images are then others of the same kind.
   "data.seed",
 )
 
@@ -36,7 +37,7 @@ class Run(NamedTuple):
 
 
 def load(workdir):
-  """The `Run` of a folder.
+  """Reads the `Run` of a folder.
 
   Raises:
     UserError: the folder is no run, or was not evaluated.
@@ -60,13 +61,20 @@ def load(workdir):
 
 
 def settings(config):
-  """`flat` of a config, with what it began with in place of where that lies.
+  """Flattens a config to what tells one row of a table from another.
 
-  In a sweep each seed begins with the networks of a run of its own: two such
-  runs are the same but for their seed, whatever their folders are called. Where
-  the folder is not there any more, its name has to do.
+  `init.workdir` is replaced by the settings of the run it points to: in a sweep
+  each seed begins with the networks of a run of its own, and two such runs are
+  the same but for their seed, whatever their folders are called. Where that
+  folder is gone, its name has to do.
+
+  Args:
+    config: nested dict.
+
+  Returns:
+    {"a.b": value}, without what `IGNORED` names.
   """
-  result = flat(config)
+  result = {k: v for k, v in flat(config).items() if not under(k, IGNORED)}
   start = result.get("init.workdir")
   path = pathlib.Path(start or "") / "config.json"
   if start and path.is_file():
@@ -74,27 +82,13 @@ def settings(config):
   return result
 
 
-def flat(tree, prefix=""):
-  """{"a.b": leaf} of nested dicts, without what `IGNORED` names."""
-  result = {}
-  for key, value in tree.items():
-    name = f"{prefix}{key}"
-    if name in IGNORED:
-      continue
-    if isinstance(value, dict):
-      result |= flat(value, f"{name}.")
-    else:
-      result[name] = value
-  return result
-
-
 def length(config, stage):
-  """Steps or epochs of a stage."""
+  """Gives the steps or epochs of a stage."""
   return config["stages"][stage]["epochs"] or config["stages"][stage]["steps"]
 
 
 def cell(config):
-  """(cycle, flow) of Table 2, or None where there is another third stage.
+  """Finds the cell (cycle, flow) of Table 2; None for another third stage.
 
   L_pairs beside L_cycle, as in configs/synthetic.py, makes no other cell.
   """
@@ -108,7 +102,7 @@ def cell(config):
 
 
 def grouped(runs):
-  """Runs that differ in their seed alone: list of lists of runs.
+  """Groups runs that differ only in their seed: list of lists of runs.
 
   Raises:
     UserError: two runs of a group have the same seed.
@@ -130,7 +124,7 @@ def grouped(runs):
 
 
 def names(groups):
-  """A name for each group: its K, its cell, and what else sets it apart."""
+  """Names each group: its K, its cell, and what else sets it apart."""
   keys = [settings(group[0].config) for group in groups]
   known = ("model.k", "stages.cycle.weights.")
   differing = [
@@ -163,5 +157,5 @@ def names(groups):
 
 
 def mark(on):
-  """For a cell of a table."""
+  """Writes a truth value for a cell of a table."""
   return "yes" if on else "no"

@@ -1,4 +1,4 @@
-"""Where the numbers of a run go: metrics.jsonl, TensorBoard, the log."""
+"""Where the numbers of a run go: metrics.jsonl and TensorBoard."""
 
 import concurrent.futures
 import contextlib
@@ -11,17 +11,16 @@ import jax
 import numpy as np
 
 from c3_jax.runtime import files
-from c3_jax.training.terms import TERMS
 
 logger = logging.getLogger(__name__)
 
 
 class Diverged(RuntimeError):
-  """A term of the loss became NaN or infinite."""
+  """Says that a term of the loss became NaN or infinite."""
 
 
 class MetricsFile:
-  """metrics.jsonl: one JSON object a logged step, and no step twice.
+  """Appends to metrics.jsonl: a JSON object a logged step, no step twice.
 
   Opening it drops the lines after `step` (a resumed run writes them again)
   and what a kill may have left of a last line.
@@ -50,7 +49,7 @@ class MetricsFile:
 
 
 class TensorBoard:
-  """clu's TensorBoard writer, on a thread of its own.
+  """Writes TensorBoard events by clu, on a thread of its own.
 
   It needs TensorFlow, whose import takes seconds: it begins with the first
   record, so that the first step need not wait for it. Where it cannot be
@@ -118,7 +117,7 @@ class Writer:
       self._tensorboard.close()
 
   def write(self, step, stage, scalars):
-    """Args: step and stage of the record; scalars, name -> float."""
+    """Writes a record: its step, its stage, and scalars name -> float."""
     if not self._active:
       return
     self._file.write({"step": step, "stage": stage} | scalars)
@@ -127,22 +126,22 @@ class Writer:
     )
 
 
-def average(step, metrics):
-  """Mean of the metrics of the steps up to `step`.
+def average(step, metrics, *, first=()):
+  """Averages the metrics of the steps up to `step`.
 
   Args:
     step: int, the last of them.
     metrics: list of dicts name -> device scalar or float, one a step.
+    first: names that are looked at before the others.
 
   Returns:
     dict name -> float.
 
   Raises:
-    Diverged: names the first step and metric that is not finite; a term of
-      the loss sooner than what follows from it.
+    Diverged: names the first step and metric that is not finite.
   """
   metrics = as_floats(metrics)
-  names = sorted(metrics[0], key=lambda name: name not in TERMS)
+  names = sorted(metrics[0], key=lambda name: name not in first)
   for i, values in enumerate(metrics):
     for name in names:
       if not np.isfinite(values[name]):
@@ -156,7 +155,7 @@ def average(step, metrics):
 
 
 def as_floats(metrics):
-  """A list of dicts name -> scalar with Python's numbers."""
+  """Turns dicts name -> scalar into dicts of Python's floats: a list."""
   return [
     {name: float(value) for name, value in values.items()}
     for values in jax.device_get(metrics)

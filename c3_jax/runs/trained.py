@@ -1,6 +1,6 @@
 """A trained model from the folder of its run, ready for other programs.
 
-  trained = restore.load("runs/mine")
+  trained = load_trained("runs/mine")
   encoding = trained.model.apply(trained.variables, images, method="encode")
   points = encoding.pose.points
 
@@ -8,7 +8,6 @@ It reads config.json and one checkpoint: no data, no weights of others, no
 TensorFlow.
 """
 
-import json
 import pathlib
 from typing import Any, NamedTuple
 
@@ -17,9 +16,10 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from c3_jax.runs.checkpoints import Checkpoints
 from c3_jax.errors import UserError
 from c3_jax.models import c3
+from c3_jax.runs.checkpoints import Checkpoints
+from c3_jax.runs.config import load_config
 
 
 class Trained(NamedTuple):
@@ -39,7 +39,7 @@ class Trained(NamedTuple):
   step: int
 
 
-def load(workdir, step=None) -> Trained:
+def load_trained(workdir, step=None) -> Trained:
   """Reads config.json and a checkpoint of a run.
 
   Args:
@@ -74,26 +74,6 @@ def load(workdir, step=None) -> Trained:
     f"{workdir} has no checkpoints yet: train there first, or name another "
     "--workdir."
   )
-
-
-def load_config(workdir) -> ml_collections.ConfigDict:
-  """The config of a run, locked; its tuples have become lists.
-
-  Raises:
-    UserError: no such folder or file, or the file is not of a run.
-  """
-  path = pathlib.Path(workdir) / "config.json"
-  try:
-    return ml_collections.ConfigDict(json.loads(path.read_text())).lock()
-  except (FileNotFoundError, NotADirectoryError) as error:
-    raise UserError(
-      f"{path} does not exist: --workdir must be the folder of a run that has "
-      "checkpoints to read."
-    ) from error
-  except (AttributeError, ValueError, TypeError) as error:
-    raise UserError(
-      f"{path} is not the config of a run ({error}): name another --workdir."
-    ) from error
 
 
 def _model(workdir, config):

@@ -1,0 +1,1 @@
+"""Training: an experiment out of a config, its steps, and the loop."""

@@ -1,10 +1,11 @@
-"""Random warps on the accelerator: the synthetic pairs of stage 1.
+"""Augmentation on the accelerator: random warps and colours.
 
 A warp is IMM's: an affine map plus a thin-plate spline with random weights on
 a grid of control points. Standard deviations come as one table a view.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import flax.struct
 import jax
@@ -12,6 +13,41 @@ import jax.numpy as jnp
 
 from c3_jax import geometry
 from c3_jax.geometry import spline, warp
+
+
+@dataclass(frozen=True)
+class Augmentation:
+  """How a run warps and recolours its images.
+
+  Attributes:
+    target, source: keyword arguments of `sample_warp` for the two views of a
+      synthetic pair.
+    natural: those of the images of natural pairs; None leaves them as they are.
+    mask_margin: of `border_mask`, in coordinates.
+    recolour: strength of `recolour` on what E_p sees of a synthetic pair.
+  """
+
+  target: Mapping
+  source: Mapping
+  natural: Mapping | None = None
+  mask_margin: float = 0.15
+  recolour: float = 0.0
+
+  @classmethod
+  def of(cls, options):
+    """Reads `config.augment`."""
+    points = {"control_points": options.control_points}
+    target, source, natural = (
+      options[view].to_dict() | points
+      for view in ("target", "source", "natural")
+    )
+    return cls(
+      target=target,
+      source=source,
+      natural=natural if options.warp_natural else None,
+      mask_margin=options.mask_margin,
+      recolour=options.recolour,
+    )
 
 
 @flax.struct.dataclass
@@ -63,15 +99,15 @@ def sample_warp(
 
 
 def border_mask(coords, *, extent, margin):
-  """Weight of each point by its distance to the border of the picture.
+  """Weighs points by their distance to the border of the loaded image.
 
   Args:
-    coords: [..., 2] points of the loaded picture, which spans
-      [-extent, extent].
+    coords: [..., 2] points of the loaded image, which spans [-extent, extent].
+    extent: half its side in coordinates.
     margin: width of the ramp in coordinates.
 
   Returns:
-    [...] in [0, 1]: 0 outside the picture, 1 deeper than `margin` inside it.
+    [...] in [0, 1]: 0 outside the image, 1 deeper than `margin` inside it.
   """
   inside = extent - jnp.max(jnp.abs(coords), -1)
   return jnp.clip(inside / margin, 0, 1)
@@ -79,10 +115,10 @@ def border_mask(coords, *, extent, margin):
 
 @jax.named_scope("augmentation")
 def recolour(keys, images, strength):
-  """Each picture under its own random affine map of its colours.
+  """Maps the colours of each image by a random affine map of its own.
 
   c -> A (c - 1/2) + 1/2 + b with A = I + strength N and b = strength N / 2.
-  Landmarks read off a recoloured picture cannot tell the decoder its colours;
+  Landmarks detected in a recoloured image cannot tell the decoder its colours;
   the appearance has to.
 
   Args:
@@ -104,10 +140,10 @@ def recolour(keys, images, strength):
 
 
 def example_keys(key, step, count, offset):
-  """One key an example from (seed, step, place in the global batch): [count].
+  """Derives a key for each example from (seed, step, place): [count].
 
-  The place in the global batch, and not the device, enters: the number of
-  devices changes nothing.
+  The place is that in the global batch, so the number of devices changes
+  nothing.
   """
   step_key = jax.random.fold_in(key, step)
   return jax.vmap(lambda i: jax.random.fold_in(step_key, i))(
@@ -117,11 +153,11 @@ def example_keys(key, step, count, offset):
 
 @jax.named_scope("augmentation")
 def warp_images(keys, images, size, table: Mapping):
-  """Each picture seen through one random warp.
+  """Warps each image by a random warp of its own.
 
   Args:
     keys: [b] PRNG keys.
-    images: [b, s, s, c] loaded pictures.
+    images: [b, s, s, c] loaded images.
     size: side of the model frame, at most s.
     table: keyword arguments of `sample_warp`.
 
@@ -142,14 +178,14 @@ def warp_images(keys, images, size, table: Mapping):
 def warped_pairs(
   keys, images, size, *, target: Mapping, source: Mapping, margin
 ):
-  """Synthetic pairs: target = warp_t(image), source = warp_s(target).
+  """Makes synthetic pairs: target = warp_t(image), source = warp_s(target).
 
-  Both views are read from the loaded picture in one interpolation; the source
+  Both views are read from the loaded image in one interpolation; the source
   view composes the two warps, as IMM's does.
 
   Args:
     keys: [b] PRNG keys.
-    images: [b, s, s, c] loaded pictures.
+    images: [b, s, s, c] loaded images.
     size: side of the model frame, at most s.
     target, source: keyword arguments of `sample_warp` for each view.
     margin: of `border_mask`, in coordinates.

@@ -1,21 +1,19 @@
 """Training and evaluation of a config in a working directory."""
 
 import functools
-import json
 import logging
-import pathlib
 import time
 
 import jax
 
-from c3_jax.errors import UserError
-from c3_jax.evaluation import diagnostics
-from c3_jax.evaluation import evaluator as evaluate
-from c3_jax.runs import log
-from c3_jax.runs import trained as model_loader
-from c3_jax.runs.checkpoints import Checkpoints
+from c3_jax import evaluation
+from c3_jax.evaluation.diagnostics import Diagnostics
+from c3_jax.models import initial
+from c3_jax.runs import Checkpoints, Trained, load_trained, log, write_config
 from c3_jax.runtime import hosts, parallel
-from c3_jax.training import build, resume, steps
+from c3_jax.training import resume, steps
+from c3_jax.training.experiment import Experiment, load_run
+from c3_jax.training.state import enter
 from c3_jax.training.terms import TERMS
 
 logger = logging.getLogger(__name__)
@@ -24,7 +22,7 @@ MODES = ("train_and_evaluate", "train", "eval")
 
 
 def train_and_evaluate(config, workdir, *, mode="train_and_evaluate"):
-  """Runs what `main` was asked for.
+  """Trains a config, or goes on with it, and evaluates it.
 
   Args:
     config: `ml_collections.ConfigDict`; see configs/.
@@ -40,150 +38,94 @@ def train_and_evaluate(config, workdir, *, mode="train_and_evaluate"):
     UserError: a mistake in the config, the data or the workdir.
     log.Diverged: a term became NaN.
   """
-  build.validate(config)
-  workdir = pathlib.Path(workdir)
-  if mode == "eval":
-    result = None
-    if jax.process_index() == 0:
-      result = report(workdir, *trained(config, workdir))
-    hosts.wait("evaluated")
-    return result
-  splits = build.load_splits(config)
-  setup = build.setup(config)
-  evaluator = evaluate.Evaluator(config, setup.model, splits)
-  stages = build.stages(config, build.images_in(splits.train))
-  build.check_shapes(config, setup, stages)
-  start = None
-  if not (workdir / "checkpoints").is_dir():
-    # Before there is a folder: what the start is made of may be wrong.
-    build.check_weights(config, setup)
-    start = resume.first_state(config, setup.model)
-  workdir.mkdir(parents=True, exist_ok=True)
-  with Checkpoints(workdir, repair=True) as checkpoints:
-    resume.check_config(config, workdir, stages, checkpoints.latest)
-    resume.check_data(config, workdir, checkpoints, len(splits.train))
-    state, notes = resume.newest(
-      config, setup.model, stages, checkpoints, start
-    )
-    resume.write_config(config, workdir)
-    given = config.weights.resnet50 or config.init.workdir
-    if checkpoints.latest is None and given:
-      # From here on nothing needs what was given: neither to go on, nor to say
-      # how good the untrained network was.
-      checkpoints.save(state, n_train=len(splits.train))
-    finished = train(
-      config,
-      workdir,
-      setup,
-      stages,
-      splits.train,
-      evaluator,
-      checkpoints,
-      state,
-      notes["pending"],
-    )
-  result = None
+  result, finished = None, True
+  if mode != "eval":
+    experiment = Experiment.of(config, workdir)
+    finished = start(experiment)
   if mode != "train" and finished and jax.process_index() == 0:
-    result = report(workdir, *trained(config, workdir), splits, evaluator)
+    if mode == "eval":
+      result = report(*Experiment.to_evaluate(config, workdir))
+    else:
+      result = report(experiment, load_run(config, workdir))
   hosts.wait("evaluated")
   return result
 
 
-def trained(config, workdir):
-  """The checkpoint to evaluate, and what to evaluate it on.
+def start(experiment: Experiment):
+  """Trains in a workdir from where it was left: whether the end was reached."""
+  config, workdir = experiment.config, experiment.workdir
+  first = None
+  if not (workdir / "checkpoints").is_dir():
+    # Before there is a folder: weights may be missing or wrong.
+    first, _ = resume.first_state(experiment), experiment.frozen
+  workdir.mkdir(parents=True, exist_ok=True)
+  with Checkpoints(workdir, repair=True) as checkpoints:
+    resume.check(experiment, checkpoints)
+    begin = resume.newest(experiment, checkpoints, first)
+    write_config(config, workdir)
+    given = config.weights.resnet50 or config.init.workdir
+    if checkpoints.latest is None and given:
+      # From here on the given weights are not needed: neither to go on, nor to
+      # evaluate the untrained network.
+      checkpoints.save(begin.state, n_train=len(experiment.splits.train))
+    return train(experiment, checkpoints, begin)
+
+
+def train(experiment: Experiment, checkpoints, begin, hooks=()):
+  """Runs the loop: from a state to the end of the last stage.
 
   Args:
-    config: the one given now; its `data` and `eval` say what is measured and
-      how. All else is that of the run.
-    workdir: folder of the run.
-
-  Returns:
-    (config, `model_loader.Trained`).
-
-  Raises:
-    UserError: there is no such run or checkpoint, or the model of the config
-      is another one.
-  """
-  step = None if config.eval.step < 0 else config.eval.step
-  run = model_loader.load(workdir, step)
-  before = resume.flat(json.loads(run.config.to_json()))
-  now = resume.flat(json.loads(config.to_json()))
-  for key in sorted(before.keys() & now.keys()):
-    if key.startswith("model.") or key == "data.image_size":
-      if before[key] != now[key]:
-        raise UserError(
-          f"{workdir} was trained with config.{key}={before[key]!r}, not "
-          f"{now[key]!r}: use the same value, or another --workdir."
-        )
-  result = config.copy_and_resolve_references().unlock()
-  for key, value in run.config.items():
-    if key not in ("data", "eval"):
-      result[key] = value
-  if config.data.name != run.config.data.name and not config.eval.name:
-    # The figures of the dataset trained on stay.
-    result.eval.name = config.data.name
-  return result.lock(), run
-
-
-def train(
-  config,
-  workdir,
-  setup,
-  stages,
-  data,
-  evaluator,
-  checkpoints,
-  state,
-  pending=(),
-):
-  """The loop: from a state to the end of the last stage.
-
-  Args:
-    config, workdir: of the run.
-    setup, stages: of `build`.
-    data: training images.
-    evaluator: `evaluate.Evaluator`.
-    checkpoints: `Checkpoints`.
-    state: `TrainState` to go on from, host arrays.
-    pending: metrics of the steps before it that are in no line of the log.
+    experiment: `Experiment`.
+    checkpoints: `Checkpoints` of the run.
+    begin: `resume.Start`.
+    hooks: functions (step, metrics) called after each step; the metrics lie
+      on the devices and may still be being computed.
 
   Returns:
     Whether the end was reached; False after an interruption, which saves.
   """
+  config, stages = experiment.config, experiment.stages
+  data, evaluator = experiment.splits.train, experiment.evaluator
+  state = begin.state
   step, end = int(state.step), stages[-1].end
-  introduce(config, state, stages, data)
+  introduce(experiment, state)
   if step == end:
     return True
   state = parallel.replicate(state)
-  frozen = parallel.replicate(build.frozen(config, setup.vgg))
-  resume.note_weights(config, workdir, step)
+  frozen = parallel.replicate(experiment.frozen)
+  resume.note_weights(experiment, step)
   batches = data.batches(
     config.batch_size,
     seed=config.seed,
     start_step=step,
     shard=(jax.process_index(), jax.process_count()),
   )
-  recent = list(pending)
-  diagnose = diagnostics.Diagnostics(config, evaluator, data, stages)
-  with log.Writer(workdir, step) as writer, hosts.Interrupt() as interrupt:
+  recent = list(begin.pending)
+  diagnose = Diagnostics(config, evaluator, data, stages)
+  with (
+    log.Writer(experiment.workdir, step) as writer,
+    hosts.Interrupt() as interrupt,
+  ):
     for stage in stages:
       if step >= stage.end:
         continue
       if step == stage.start:
-        state = parallel.replicate(build.enter(state, stage))
+        state = parallel.replicate(enter(state, stage))
       p_step, clock = None, Clock(config.batch_size, end)
       while step < stage.end:
         batch = parallel.shard({"image": next(batches)["image"]})
         if p_step is None:
           logger.info("Compiling stage %s.", stage.name)
           p_step = parallel.pmap_step(
-            functools.partial(steps.train_step, setup, stage)
+            functools.partial(steps.train_step, experiment.setup, stage)
           )
           hosts.compile_together(p_step, state, frozen, batch)
         state, values = p_step(state, frozen, batch)
         step += 1
         recent.append(values)
         jax.block_until_ready(recent[-1 - parallel.AHEAD : -parallel.AHEAD])
+        for hook in hooks:
+          hook(step, values)
         # Read once: a signal may come at any time.
         asked = interrupt.asked(step)
         saving = step % config.checkpoint_every == 0 or step == stage.end
@@ -196,8 +138,8 @@ def train(
         if writing:
           record |= clock.read(step)
           if saving:
-            error = evaluator.held_out_error(_variables(state))
-            record |= diagnose(_variables(state))
+            error = evaluator.held_out_error(state.variables)
+            record |= diagnose(state.variables)
           if error is not None:
             record["held_out_error"] = error
           # Before the checkpoint: a kill in between then loses no line.
@@ -220,24 +162,24 @@ def train(
   return True
 
 
-def introduce(config, state, stages, data):
+def introduce(experiment, state):
   """Logs what is about to be trained, and on what."""
   logger.info(
     "%d parameters, %d training examples, %d device(s), steps %d to %d: %s",
     sum(x.size for x in jax.tree.leaves(state.params)),
-    len(data),
+    len(experiment.splits.train),
     jax.device_count(),
     state.step,
-    stages[-1].end,
-    ", ".join(f"{stage.name} {stage.steps}" for stage in stages),
+    experiment.stages[-1].end,
+    ", ".join(f"{stage.name} {stage.steps}" for stage in experiment.stages),
   )
-  logger.info("%s", build.describe_weights(config))
+  logger.info("%s", initial.describe(experiment.config))
 
 
 def _average(step, recent, stage, checkpoints):
   """`log.average`, whose error also says what to go back to."""
   try:
-    return log.average(step, recent)
+    return log.average(step, recent, first=TERMS)
   except log.Diverged as error:
     last = checkpoints.latest
     last = "no checkpoint yet" if last is None else f"step {last}"
@@ -246,19 +188,15 @@ def _average(step, recent, stage, checkpoints):
     ) from None
 
 
-def _variables(state):
-  return {"params": state.params, "batch_stats": state.batch_stats}
-
-
 class Clock:
-  """Speed since the last reading, and the time left at that speed."""
+  """Measures the speed since the last reading, and the time left at it."""
 
   def __init__(self, batch_size, end):
     self._batch_size, self._end = batch_size, end
     self._step, self._time = None, time.monotonic()
 
   def read(self, step):
-    """images_per_second since the last call.
+    """Gives images_per_second since the last call.
 
     The first reading of a stage holds its compilation: it only starts the
     clock, and 0 is returned.
@@ -292,43 +230,45 @@ def _duration(seconds):
   return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
-def untrained(workdir, config, run):
-  """The variables before any training; the arguments are those of `report`.
+def untrained(experiment, run: Trained):
+  """Makes the variables before any training, to compare with.
 
-  A matter of the seed, but for a ported backbone, which the first checkpoint
-  holds. A run that began with the networks of another (`config.init`) is
-  compared with a network from scratch.
+  They follow from the seed, but for a ported backbone, which the first
+  checkpoint holds. A run that began with the networks of another
+  (`config.init`) is compared with a network from scratch.
   """
+  config = experiment.config
   if config.weights.resnet50 and not config.init.workdir:
-    return model_loader.load(workdir, 0).variables
-  return _variables(build.initial_state(config, run.model))
+    return load_trained(experiment.workdir, 0).variables
+  return initial.untrained(config, run.model)
 
 
-def report(workdir, config, run, splits=None, evaluator=None):
-  """Evaluates a checkpoint: eval/DATASET.json, figures, the final table.
-
-  Args:
-    workdir: folder of the run.
-    config, run: of `trained`.
-    splits, evaluator: `build.Splits` and `evaluate.Evaluator` where they are
-      at hand already.
-  """
-  splits = splits or build.load_splits(config)
-  evaluator = evaluator or evaluate.Evaluator(config, run.model, splits)
+def report(experiment: Experiment, run: Trained):
+  """Evaluates a checkpoint: eval/DATASET.json, figures, the final table."""
+  config, evaluator = experiment.config, experiment.evaluator
   variables = parallel.replicate(run.variables)
   result = None
   if evaluator.annotated:
-    start = parallel.replicate(untrained(workdir, config, run))
-    result = evaluate.evaluate(
-      config, evaluator, variables, start, run.step, workdir
+    before = parallel.replicate(untrained(experiment, run))
+    result = evaluation.evaluate(
+      config, evaluator, variables, before, run.step, experiment.workdir
     )
   # Not at the top: it imports Matplotlib, and days may go by without a figure.
-  from c3_jax.figures import draw
+  from c3_jax import figures
 
-  draw.draw(config, workdir, run.model, splits, variables, evaluator, result)
+  figures.draw_run(
+    config,
+    experiment.workdir,
+    run.model,
+    experiment.splits,
+    variables,
+    evaluator,
+    result,
+  )
   if result is None:
     logger.info("No annotated train and test images: no regression.")
   else:
-    print(evaluate.table(result), flush=True)
-  print(f"figures: {workdir / 'figures' / config.eval.name}", flush=True)
+    print(evaluation.table(result), flush=True)
+  folder = experiment.workdir / "figures" / config.eval.name
+  print(f"figures: {folder}", flush=True)
   return result

@@ -7,31 +7,39 @@ are twice the mean over the batch.
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Shaped
 
 from c3_jax.geometry import warp
 from c3_jax.models import flow
 
+Scalar = Float[Array, ""]
+Taps = dict[str, Float[Array, "b _ _ _"]]
+Maps = Float[Array, "b h w k"]
+Correlation = Float[Array, "b hi wi hj wj"]
 
-def partner(x):
+
+def partner(x: Shaped[Array, " b *n"]) -> Shaped[Array, " b *n"]:
   """Exchanges 2m and 2m + 1 along the first axis, whose length is even."""
   return jnp.flip(x.reshape(-1, 2, *x.shape[1:]), 1).reshape(x.shape)
 
 
-def tap_distances(targets, outputs, mask=None):
-  """Mean squared difference of each feature map: the raw parts of P.
+def tap_distances(
+  targets: Taps, outputs: Taps, mask: Float[Array, "b _ _ 1"] | None = None
+) -> dict[str, Scalar]:
+  """Computes the raw parts of P: mean squared difference of each feature map.
 
   Args:
-    targets, outputs: dicts tap -> [b, h, w, c], of the same keys and shapes.
-    mask: [b, H, W, 1] weights in [0, 1], resized to each map; None is 1.
+    targets, outputs: dicts tap -> map, of the same taps and shapes.
+    mask: weights in [0, 1], resized to each map; None is 1.
 
   Returns:
-    dict tap -> scalar, float32: the mean over b, h, w, c of mask * difference
-    squared. It is a plain mean, so the mean over devices is the whole batch's.
+    dict tap -> mean over b, h, w, c of mask * difference squared, float32. It
+    is a plain mean, so the mean over devices is the whole batch's.
   """
   distances = {}
   for tap, target in targets.items():
-    difference = outputs[tap].astype(jnp.float32) - target.astype(jnp.float32)
-    square = difference**2
+    dtype = jnp.promote_types(target.dtype, jnp.float32)
+    square = (outputs[tap].astype(dtype) - target.astype(dtype)) ** 2
     if mask is not None:
       shape = (*target.shape[:3], 1)
       square *= jax.image.resize(mask, shape, "linear", antialias=True)
@@ -39,16 +47,18 @@ def tap_distances(targets, outputs, mask=None):
   return distances
 
 
-def update_running(running, distances, *, decay):
+def update_running(
+  running: dict[str, Scalar], distances: dict[str, Scalar], *, decay
+) -> dict[str, Scalar]:
   """Moves the running means of the tap distances; 0 stands for "none yet".
 
   Args:
-    running: dict tap -> scalar, 0 before the first batch.
-    distances: dict tap -> scalar, averaged over devices, no gradient.
+    running: dict tap -> mean, 0 before the first batch.
+    distances: dict tap -> distance, averaged over devices, no gradient.
     decay: 0.99 in IMM.
 
   Returns:
-    dict tap -> scalar; the first batch starts the mean.
+    dict tap -> mean; the first batch starts it.
   """
   return {
     tap: jnp.where(
@@ -60,16 +70,18 @@ def update_running(running, distances, *, decay):
   }
 
 
-def perceptual(distances, running, *, floor=1e-6):
-  """P: the mean over taps of distance / running mean (Eq. 1; IMM's balance).
+def perceptual(
+  distances: dict[str, Scalar], running: dict[str, Scalar], *, floor=1e-6
+) -> Scalar:
+  """Computes P: the mean over taps of distance / running mean (Eq. 1, IMM).
 
   Args:
-    distances: dict tap -> scalar, from `tap_distances`.
-    running: dict tap -> scalar, constants.
+    distances: from `tap_distances`.
+    running: dict tap -> mean, constants.
     floor: least divisor; two equal batches give 0 and never NaN.
 
   Returns:
-    Scalar, about 1 while the distances stay where they are.
+    About 1 while the distances stay where they are.
   """
   ratios = [
     distances[tap] / jnp.maximum(jax.lax.stop_gradient(running[tap]), floor)
@@ -78,45 +90,43 @@ def perceptual(distances, running, *, floor=1e-6):
   return jnp.stack(ratios).mean()
 
 
-def pose_difference(p, q):
-  """Squared error of gaussian maps, mean over space, sum over K.
+def pose_difference(p: Maps, q: Maps) -> Scalar:
+  """Computes squared errors of gaussian maps, mean over space, sum over k.
 
-  Args:
-    p, q: [b, h, w, k].
-
-  Returns:
-    Scalar: the two terms of Eq. 2 or Eq. 4, averaged over the pairs.
+  It is the two terms of Eq. 2 or Eq. 4, averaged over the pairs.
   """
   return 2 * jnp.sum(jnp.mean((p - q) ** 2, (1, 2)), -1).mean()
 
 
-def point_difference(points, moved):
-  """L_warp: landmarks of one view against those of the other, carried along.
+def point_difference(
+  points: Float[Array, "b k 2"], moved: Float[Array, "b k 2"]
+) -> Scalar:
+  """Computes L_warp: landmarks of one view against the other's, warped.
 
-  The warp between the views of a synthetic pair is known, so landmarks that
-  tell anything but where things are (a colour, say) can be found out. Not in
-  the paper, whose stage `pairs` has the reconstruction alone.
+  The warp between the views of a synthetic pair is known, so it penalises
+  landmarks that depend on anything but place (on a colour, say). Not in the
+  paper, whose stage `pairs` has the reconstruction alone.
 
   Args:
-    points: [b, k, 2] in the target view.
-    moved: [b, k, 2], those of the source view under the known warp.
+    points: in the target view.
+    moved: those of the source view under the known warp.
 
   Returns:
-    Scalar: squared distance, sum over K, twice its mean over the batch.
+    Squared distance, sum over k, twice its mean over the batch.
   """
   return 2 * jnp.sum((points - moved) ** 2, (1, 2)).mean()
 
 
-def crowding(points, distance):
-  """L_apart: how many landmarks sit on one another (the separation of [37]).
+def crowding(points: Float[Array, "b k 2"], distance) -> Scalar:
+  """Computes L_apart: how many landmarks coincide (the separation of [37]).
 
   Args:
-    points: [b, k, 2].
+    points: landmarks.
     distance: over which the penalty falls off, in coordinates.
 
   Returns:
-    Scalar: sum over pairs of landmarks of exp(-d^2 / (2 distance^2)), mean over
-    the batch; from 0 (all far apart) to k (k - 1) / 2 (all on one spot).
+    Sum over pairs of landmarks of exp(-d^2 / (2 distance^2)), mean over the
+    batch; from 0 (all far apart) to k (k - 1) / 2 (all on one spot).
   """
   k = points.shape[1]
   first, second = jnp.triu_indices(k, 1)
@@ -124,62 +134,48 @@ def crowding(points, distance):
   return jnp.sum(jnp.exp(-square / (2 * distance**2)), -1).mean()
 
 
-def invariance(maps, maps_again):
-  """L_inv (Eq. 2): p of the images against p' read off the swapped images.
-
-  Args:
-    maps: [b, h, w, k], p_i.
-    maps_again: [b, h, w, k], p'_i.
-
-  Returns:
-    Scalar.
-  """
+def invariance(maps: Maps, maps_again: Maps) -> Scalar:
+  """Computes L_inv (Eq. 2): p of the images against p' of the swapped ones."""
   return pose_difference(maps_again, maps)
 
 
-def equivariance(maps_i, maps_j, t_ij, t_ji):
-  """L_equiv (Eq. 4): |p_i - T^{j->i} o p_j| + |p_j - T^{i->j} o p_i|.
+def equivariance(
+  maps_i: Maps,
+  maps_j: Maps,
+  t_ij: Float[Array, "b hc wc 2"],
+  t_ji: Float[Array, "b hc wc 2"],
+) -> Scalar:
+  """Computes L_equiv (Eq. 4): |p_i - T^{j->i} o p_j| + |p_j - T^{i->j} o p_i|.
 
   Args:
-    maps_i, maps_j: [m, h, w, k], the gaussian maps of m pairs.
-    t_ij: [m, h', w', 2], for each cell of j its match in i (a pull map).
-    t_ji: [m, h', w', 2], for each cell of i its match in j.
+    maps_i, maps_j: gaussian maps of b pairs.
+    t_ij: for each cell of j its match in i (a pull map).
+    t_ji: for each cell of i its match in j.
 
   Returns:
-    Scalar, the mean over the pairs.
+    The mean over the pairs.
   """
   to_i = pose_difference(maps_i, warp.by_correspondence(maps_j, t_ji))
   to_j = pose_difference(maps_j, warp.by_correspondence(maps_i, t_ij))
   return (to_i + to_j) / 2
 
 
-def match_score(c):
-  """Mean best score over both directions of a filtered correlation (NC-Net).
-
-  Args:
-    c: [b, h_i, w_i, h_j, w_j].
-
-  Returns:
-    Scalar in (0, 1].
-  """
+def match_score(c: Correlation) -> Scalar:
+  """Averages the best scores of both directions of C^ (NC-Net): in (0, 1]."""
   s_ij, s_ji = flow.match_scores(c)
   return (s_ij.max((1, 2)).mean() + s_ji.max((3, 4)).mean()) / 2
 
 
-def weak_flow(positive, negative):
-  """L_flow: mean match score of negative pairs minus that of positive pairs.
+def weak_flow(positive: Correlation, negative: Correlation) -> Scalar:
+  """Computes L_flow: match score of negative minus that of positive pairs.
 
-  Args:
-    positive, negative: [b, h_i, w_i, h_j, w_j] filtered correlations.
-
-  Returns:
-    Scalar in (-1, 1).
+  Both are filtered correlations C^; the result lies in (-1, 1).
   """
   return match_score(negative) - match_score(positive)
 
 
 def total(terms, weights):
-  """Eq. 5: the weighted sum of the terms.
+  """Computes Eq. 5: the weighted sum of the terms.
 
   Args:
     terms: dict name -> scalar.

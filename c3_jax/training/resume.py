@@ -3,14 +3,20 @@
 import json
 import logging
 import pathlib
+from typing import NamedTuple
 
 import jax
 
 from c3_jax.errors import UserError
-from c3_jax.models import porting
-from c3_jax.runs.checkpoints import Checkpoints, Damaged
+from c3_jax.models import initial, porting
+from c3_jax.runs import Checkpoints, Damaged, flat, under
 from c3_jax.runtime import files
-from c3_jax.training import build
+from c3_jax.training.state import (
+  TrainState,
+  enter,
+  initial_state,
+  older_name,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -18,60 +24,64 @@ logger = logging.getLogger(__name__)
 FREE = ("eval", "log_every", "checkpoint_every", "accept_changes", "init")
 
 
-def check_config(config, workdir, stages, step):
-  """Refuses to continue a run under another config.
+class Start(NamedTuple):
+  """Where training goes on.
 
-  What only matters later may change: evaluation, logging, and the stages that
-  have not begun.
+  Attributes:
+    state: `TrainState`, host arrays.
+    pending: metrics of the steps before it that are in no line of the log.
+  """
 
-  Args:
-    config: the one given now; `accept_changes` lets everything pass.
-    workdir: folder of the run.
-    stages: of the config given now.
-    step: of the newest checkpoint, or None.
+  state: TrainState
+  pending: list = []  # noqa: RUF012
+
+
+def check(experiment, checkpoints):
+  """Refuses to continue a run with another config or other data.
 
   Raises:
-    UserError: names the keys that differ.
+    UserError: names the keys that differ, or both numbers of images.
   """
-  path = workdir / "config.json"
-  if step is None or not path.exists():
+  step = checkpoints.latest
+  if step is None:
+    return
+  _check_config(experiment, step)
+  # Epochs would have another length, and their order would be another.
+  before = checkpoints.notes(step)["n_train"]
+  now = len(experiment.splits.train)
+  _refuse(
+    experiment.config,
+    f"{experiment.workdir} was trained on {before} images of config.data, not "
+    f"on {now}",
+    before != now,
+  )
+
+
+def _check_config(experiment, step):
+  """Compares with config.json, but for what only matters later.
+
+  That is evaluation, logging, and the stages that have not begun.
+  """
+  path = experiment.workdir / "config.json"
+  if not path.exists():
     return
   free = FREE + tuple(
-    f"stages.{stage.name}" for stage in stages if stage.start >= step
+    f"stages.{stage.name}" for stage in experiment.stages if stage.start >= step
   )
   before = flat(json.loads(path.read_text()))
-  now = flat(json.loads(config.to_json()))
+  now = flat(experiment.config)
   changes = [
     f"config.{key}={before.get(key)!r}, not {now.get(key)!r}"
     for key in sorted(before.keys() | now.keys())
     if before.get(key) != now.get(key)
-    and not _under(key, free)
-    and not _moved(key, before, now)
+    and not under(key, free)
+    # Ported weights may lie elsewhere; whether they are used may not change.
+    and not (under(key, ["weights"]) and before.get(key) and now.get(key))
   ]
-  _refuse(config, f"{workdir} was trained with {'; '.join(changes)}", changes)
-
-
-def check_data(config, workdir, checkpoints, now):
-  """Refuses to continue on another number of training images.
-
-  Epochs would have another length, and their order would be another.
-
-  Args:
-    config: see `check_config`.
-    workdir: folder of the run.
-    checkpoints: `Checkpoints` in it.
-    now: number of training images.
-
-  Raises:
-    UserError: names both numbers.
-  """
-  if checkpoints.latest is None:
-    return
-  before = checkpoints.notes(checkpoints.latest)["n_train"]
   _refuse(
-    config,
-    f"{workdir} was trained on {before} images of config.data, not on {now}",
-    before != now,
+    experiment.config,
+    f"{experiment.workdir} was trained with {'; '.join(changes)}",
+    changes,
   )
 
 
@@ -86,61 +96,15 @@ def _refuse(config, message, changed):
   logger.warning("%s; going on, as config.accept_changes says.", message)
 
 
-def _under(key, prefixes):
-  return any(f"{key}.".startswith(f"{prefix}.") for prefix in prefixes)
-
-
-def _moved(key, before, now):
-  """Ported weights may lie elsewhere; whether they are used may not change."""
-  return _under(key, ["weights"]) and before.get(key) and now.get(key)
-
-
-def flat(tree, prefix=""):
-  """dict "a.b.c" -> value of nested dicts."""
-  if not isinstance(tree, dict):
-    return {prefix[:-1]: tree}
-  result = {}
-  for key, value in tree.items():
-    result |= flat(value, f"{prefix}{key}.")
-  return result
-
-
-def write_config(config, workdir):
-  """Writes config.json: whole, or not at all."""
-  if jax.process_index() == 0:
-    files.write_json(workdir / "config.json", json.loads(config.to_json()))
-
-
-def stage_of(stages, step):
-  """The stage that a checkpoint of `step` belongs to."""
-  return next(stage for stage in stages if step <= stage.end)
-
-
-def restore(config, model, stages, checkpoints, step):
-  """The whole state of a checkpoint, to train on from."""
-  if step > stages[-1].end:
-    raise UserError(
-      f"the checkpoint of step {step} lies beyond the {stages[-1].end} steps "
-      "of this config: pass the config it was trained with."
-    )
-  state = build.initial_state(config, model)
-  template = build.enter(state, stage_of(stages, step))
-  return checkpoints.restore(template, step)
-
-
-def newest(config, model, stages, checkpoints, start=None):
-  """Where to go on: the newest checkpoint that is not damaged, or the start.
+def newest(experiment, checkpoints, first=None) -> Start:
+  """Goes on from the newest checkpoint that is not damaged, or starts.
 
   Damaged ones are named in the log and moved to the folder `damaged`.
 
   Args:
-    config, model, stages: of the run.
-    checkpoints: `Checkpoints`.
-    start: what `first_state` gave, where it was called already.
-
-  Returns:
-    (state, notes): `TrainState`; notes of its checkpoint, see
-    `Checkpoints.notes`.
+    experiment: `Experiment`.
+    checkpoints: `Checkpoints` of the run.
+    first: result of `first_state`, where it was called already.
 
   Raises:
     UserError: all are damaged.
@@ -148,8 +112,8 @@ def newest(config, model, stages, checkpoints, start=None):
   damage = None
   while (step := checkpoints.latest) is not None:
     try:
-      state = restore(config, model, stages, checkpoints, step)
-      return state, checkpoints.notes(step)
+      state = restore(experiment, checkpoints, step)
+      return Start(state, checkpoints.notes(step)["pending"])
     except Damaged as error:
       damage = error
       checkpoints.set_aside(step)
@@ -158,22 +122,41 @@ def newest(config, model, stages, checkpoints, start=None):
     raise UserError(
       f"{damage} It was the last one: start afresh in another --workdir."
     )
-  state = first_state(config, model) if start is None else start
-  return build.enter(state, stages[0]), {"pending": []}
+  state = first_state(experiment) if first is None else first
+  return Start(enter(state, experiment.stages[0]))
 
 
-def first_state(config, model):
-  """The state at step 0: untrained, or the networks of `config.init`.
+def restore(experiment, checkpoints, step) -> TrainState:
+  """Reads the whole state of a checkpoint, to train on from."""
+  stages = experiment.stages
+  if step > stages[-1].end:
+    raise UserError(
+      f"the checkpoint of step {step} lies beyond the {stages[-1].end} steps "
+      "of this config: pass the config it was trained with."
+    )
+  stage = next(stage for stage in stages if step <= stage.end)
+  template = jax.eval_shape(
+    lambda: enter(initial_state(experiment.config, experiment.model), stage)
+  )
+  return checkpoints.restore(template, step, older_name=older_name)
 
-  Untrained, but for a ported backbone.
+
+def first_state(experiment) -> TrainState:
+  """Makes the state at step 0: untrained, or with the networks of another run.
+
+  Untrained but for a ported backbone.
 
   Raises:
-    UserError: `config.init` has no such checkpoint, or one of another model.
+    UserError: `config.init` has no such checkpoint, or one of another model;
+      ported weights are missing, or of another network.
   """
-  state = build.initial_state(config, model)
+  config = experiment.config
+  state = initial_state(config, experiment.model)
   if not config.init.workdir:
     if config.weights.resnet50:
-      return build.with_ported_backbone(config, state)
+      return state.replace(
+        **initial.with_ported_backbone(config, state.variables)
+      )
     return state
   if not (pathlib.Path(config.init.workdir) / "checkpoints").is_dir():
     raise UserError(
@@ -187,22 +170,24 @@ def first_state(config, model):
         f"config.init.workdir={config.init.workdir} has no checkpoints yet: "
         "name the workdir of a run that has."
       )
-    found = checkpoints.restore(state, step, partial=True)
+    found = checkpoints.restore(
+      state, step, partial=True, older_name=older_name
+    )
   logger.info("Starting from step %d of %s.", step, config.init.workdir)
   return found.replace(step=state.step)
 
 
-def note_weights(config, workdir, step):
-  """Notes in workdir/weights.json which ported weights a run uses.
+def note_weights(experiment, step):
+  """Writes to weights.json which ported weights a run uses.
 
   Args:
-    config: its `weights` and `perceptual.arch`.
-    workdir: `pathlib.Path` of the run.
+    experiment: `Experiment`.
     step: where it goes on; at 0 its VGG may still be another one.
 
   Raises:
     UserError: the run goes on, and its VGG was another one.
   """
+  config, workdir = experiment.config, experiment.workdir
   path = workdir / "weights.json"
   before = json.loads(path.read_text()) if path.exists() else {}
   now = {}

@@ -1,34 +1,67 @@
-"""The terms of a stage's loss, from pictures and parameters.
+"""The terms of a stage's loss, from images and parameters.
 
 Pure but for the device axis (the perceptual means are those of all devices).
 Which terms are computed is read off the weights: one of weight 0 is not.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from c3_jax import geometry
 from c3_jax.models import flow
+from c3_jax.models.c3 import C3
+from c3_jax.models.vgg import VGG
 from c3_jax.runtime import parallel
 from c3_jax.training import augment, objectives
 
 TERMS = ("pairs", "warp", "apart", "cycle", "inv", "equiv", "flow")
+PERCEPTUAL = ("pairs", "cycle")  # Those that P measures.
 
 
+class Found(NamedTuple):
+  """What a forward pass found.
+
+  Attributes:
+    terms: name -> unweighted scalar.
+    batch_stats: the batch norms' statistics after it.
+    running: perceptual term -> tap -> running mean after it.
+    raw: perceptual term -> tap -> distance, the mean over all devices.
+  """
+
+  terms: Mapping[str, jax.Array]
+  batch_stats: Any
+  running: Mapping[str, Mapping[str, jax.Array]]
+  raw: Mapping[str, Mapping[str, jax.Array]]
+
+
+@dataclass(frozen=True)
 class Networks:
-  """The model bound to parameters for one trace; keeps batch statistics."""
+  """The model with parameters; batch statistics are passed through.
 
-  def __init__(self, model, params, batch_stats, remat=False):
-    self._model, self._params, self._remat = model, params, remat
-    self.batch_stats = batch_stats
+  Attributes:
+    model: `C3`.
+    params: its parameters.
+    remat: see `Setup`.
+  """
 
-  def __call__(self, method, *args, **kwargs):
-    """Runs a method of `C3` by name, or a function of (module, *args)."""
+  model: C3
+  params: Any
+  remat: bool = False
+
+  def __call__(self, batch_stats, method, *args, **kwargs):
+    """Runs a method of `C3` by name, or a function of (module, *args).
+
+    Returns:
+      (output, batch_stats).
+    """
 
     def call(params, batch_stats, *args):
-      return self._model.apply(
+      return self.model.apply(
         {"params": params, "batch_stats": batch_stats},
         *args,
         method=method,
@@ -36,100 +69,140 @@ class Networks:
         **kwargs,
       )
 
-    if self._remat:
+    if self.remat:
       call = jax.checkpoint(call)
-    out, updates = call(self._params, self.batch_stats, *args)
-    self.batch_stats = updates.get("batch_stats", self.batch_stats)
-    return out
+    out, updates = call(self.params, batch_stats, *args)
+    return out, updates.get("batch_stats", batch_stats)
 
 
+@dataclass(frozen=True)
 class Perceptual:
-  """P of Eq. 1 for one trace; moves the running means, keeps raw distances."""
+  """P of Eq. 1.
 
-  def __init__(self, vgg, params, running, decay, remat=False):
-    self._vgg, self._params, self._decay = vgg, params, decay
-    self._remat = remat
-    self.running, self.raw = running, {}
+  Attributes:
+    vgg: `VGG`.
+    variables: its frozen variables.
+    decay: of the running means.
+    remat: see `Setup`.
+  """
 
-  def __call__(self, target, output, mask=None):
-    features = lambda x: self._vgg.apply(self._params, x)  # noqa: E731
-    if self._remat:
+  vgg: VGG
+  variables: Any
+  decay: float
+  remat: bool = False
+
+  def __call__(self, target, output, running, mask=None):
+    """Measures P between images [b, s, s, 3].
+
+    Args:
+      target, output: the images; no gradient flows into the first.
+      running: tap -> running mean of this term's distances.
+      mask: [b, s, s, 1] weights, or None.
+
+    Returns:
+      (P, running, raw): a scalar, the means moved on, and the distances.
+    """
+    features = partial(self.vgg.apply, self.variables)
+    if self.remat:
       features = jax.checkpoint(features)
     distances = objectives.tap_distances(
       jax.lax.stop_gradient(features(target)), features(output), mask
     )
-    self.raw = parallel.mean(jax.lax.stop_gradient(distances))
-    self.running = objectives.update_running(
-      self.running, self.raw, decay=self._decay
-    )
-    return objectives.perceptual(distances, self.running)
+    raw = parallel.mean(jax.lax.stop_gradient(distances))
+    running = objectives.update_running(running, raw, decay=self.decay)
+    return objectives.perceptual(distances, running), running, raw
 
 
-def correspondences(net, fi, fj, *, hard, temperature):
-  """(T^{i->j}, T^{j->i}) of two batches of f' (section 3.2)."""
-  c = net("match", fi, fj)
+def correspondences(setup, net, batch_stats, fi, fj):
+  """Matches two batches of f' (section 3.2): (T^{i->j}, T^{j->i})."""
+  c, _ = net(batch_stats, "match", fi, fj)
   match = flow.hard_correspondence
-  if not hard:
-    match = partial(flow.soft_correspondence, temperature=temperature)
+  if not setup.hard_flow:
+    match = partial(
+      flow.soft_correspondence, temperature=setup.flow_temperature
+    )
   return match(c), match(flow.swap_images(c))
 
 
-def views_terms(setup, weights, net, perceptual, images, keys, colour_keys):
-  """Terms of synthetic pairs.
+def views_terms(setup, weights, net, perceptual, state, images, keys):
+  """Computes the terms of synthetic pairs.
 
   L_pairs, what ties the landmarks of the two views (L_equiv by the flow, L_warp
   by the warp itself), and L_apart, without which L_warp could put all landmarks
   on the one spot that is easiest to follow.
+
+  Args:
+    setup, weights, net, perceptual: as in `loss_terms`.
+    state: `TrainState`.
+    images: [b, s, s, 3] loaded images in [0, 1].
+    keys: (of the warps, of the colours), [b] each.
+
+  Returns:
+    `Found`.
   """
-  target, source, mask, source_warp = synthetic_views(setup, images, keys)
+  view_keys, colour_keys = keys
+  target, source, mask, source_warp = synthetic_views(setup, images, view_keys)
   n = len(images)
   posed = target
-  if setup.augment["recolour"]:
-    posed = augment.recolour(colour_keys, target, setup.augment["recolour"])
-  f_flow, f = net("features", jnp.concatenate([posed, source]), train=True)
-  terms = {}
+  if setup.augment.recolour:
+    posed = augment.recolour(colour_keys, target, setup.augment.recolour)
+  (f_flow, f), stats = net(
+    state.batch_stats,
+    "features",
+    jnp.concatenate([posed, source]),
+    train=True,
+  )
+  terms, running, raw = {}, {}, {}
   tied = weights["equiv"] and not weights["cycle"]
   # E_p sees the source view only where a term compares its landmarks.
   seen = f if tied or weights["warp"] else f[:n]
-  pose = net(lambda model, x: model.pose(x), seen)
+  pose, stats = net(stats, lambda model, x: model.pose(x), seen)
   if weights["warp"]:
     moved = jax.vmap(lambda warp, x: warp(x))(source_warp, pose.points[n:])
     terms["warp"] = objectives.point_difference(pose.points[:n], moved)
   if weights["apart"]:
     terms["apart"] = objectives.crowding(pose.points[:n], setup.apart)
   if tied:
-    t_ij, t_ji = correspondences(
-      net,
-      jax.lax.stop_gradient(f_flow[:n]),
-      jax.lax.stop_gradient(f_flow[n:]),
-      hard=setup.hard_flow,
-      temperature=setup.flow_temperature,
-    )
+    fi, fj = jax.lax.stop_gradient((f_flow[:n], f_flow[n:]))
     terms["equiv"] = objectives.equivariance(
-      pose.maps[:n], pose.maps[n:], t_ij, t_ji
+      pose.maps[:n],
+      pose.maps[n:],
+      *correspondences(setup, net, stats, fi, fj),
     )
   if weights["pairs"]:
-    appearance = net(lambda model, x: model.appearance(x, train=True), f[n:])
-    output = net("decode", appearance, pose.maps[:n], train=True)
+    appearance, stats = net(
+      stats, lambda model, x: model.appearance(x, train=True), f[n:]
+    )
+    output, stats = net(stats, "decode", appearance, pose.maps[:n], train=True)
+    value, running["pairs"], raw["pairs"] = perceptual(
+      target, output, state.running["pairs"], mask
+    )
     # Twice: a pair is (target, source) here, and Eq. 1 counts both images.
-    terms["pairs"] = 2 * perceptual(target, output, mask)
-  return terms
+    terms["pairs"] = 2 * value
+  return Found(terms, stats, running, raw)
 
 
-def natural_terms(setup, weights, net, perceptual, images):
-  """Terms of natural pairs (2m, 2m + 1): L_cycle, L_inv, L_equiv."""
-  first = net("encode", images, train=True)
+def natural_terms(setup, weights, net, perceptual, state, images):
+  """Computes the terms of natural pairs (2m, 2m + 1): Eq. 1, 2 and 4.
+
+  Args:
+    setup, weights, net, perceptual: as in `loss_terms`.
+    state: `TrainState`.
+    images: [b, S, S, 3], the network's frame, in [0, 1].
+
+  Returns:
+    `Found`.
+  """
+  first, stats = net(state.batch_stats, "encode", images, train=True)
   maps = first.pose.maps
-  swapped = net(
-    "decode", first.appearance, objectives.partner(maps), train=True
+  swapped, stats = net(
+    stats, "decode", first.appearance, objectives.partner(maps), train=True
   )
   if setup.stop_gradient:
     swapped = jax.lax.stop_gradient(swapped)
-  # Nor do the swapped ones count in the batch statistics.
-  statistics = net.batch_stats
-  second = net("encode", swapped, train=True)
-  net.batch_stats = statistics
-  # E_p reads the partner's pose off a swapped image: swap back.
+  # Swapped images are kept out of the batch statistics.
+  second, _ = net(stats, "encode", swapped, train=True)
+  # E_p detects the partner's pose in a swapped image: swap back.
   maps_again = objectives.partner(second.pose.maps)
   terms = {}
   if weights["inv"]:
@@ -138,34 +211,40 @@ def natural_terms(setup, weights, net, perceptual, images):
     f_flow = first.features
     if setup.hard_flow:
       f_flow = jax.lax.stop_gradient(f_flow)
-    t_ij, t_ji = correspondences(
-      net,
-      f_flow[0::2],
-      f_flow[1::2],
-      hard=setup.hard_flow,
-      temperature=setup.flow_temperature,
+    terms["equiv"] = objectives.equivariance(
+      maps[0::2],
+      maps[1::2],
+      *correspondences(setup, net, stats, f_flow[0::2], f_flow[1::2]),
     )
-    terms["equiv"] = objectives.equivariance(maps[0::2], maps[1::2], t_ij, t_ji)
-  output = net("decode", second.appearance, maps_again, train=True)
-  terms["cycle"] = 2 * perceptual(images, output)
-  return terms
+  output, stats = net(
+    stats, "decode", second.appearance, maps_again, train=True
+  )
+  value, running, raw = perceptual(images, output, state.running["cycle"])
+  terms["cycle"] = 2 * value
+  return Found(terms, stats, {"cycle": running}, {"cycle": raw})
 
 
-def flow_terms(setup, net, images, keys):
-  """L_flow: positive pairs against negative ones.
+def flow_terms(setup, net, batch_stats, images, keys):
+  """Computes L_flow: positive pairs against negative ones.
 
   An image and its own view, against the view of its partner; or, with
   `natural_positives`, images 2m and 2m + 1 against the targets of the
-  neighbouring pair.
+  neighbouring pair. The batch statistics stay where they are.
+
+  Returns:
+    dict with "flow".
   """
   if setup.natural_positives:
-    f_flow, _ = net("features", natural_views(setup, images, keys))
+    images = natural_views(setup, images, keys)
+    (f_flow, _), _ = net(batch_stats, "features", images)
     fi, fj = f_flow[0::2], f_flow[1::2]
   else:
     target, source, *_ = synthetic_views(setup, images, keys)
-    f_flow, _ = net("features", jnp.concatenate([target, source]))
+    images = jnp.concatenate([target, source])
+    (f_flow, _), _ = net(batch_stats, "features", images)
     fi, fj = jnp.split(f_flow, 2)
-  c = net(
+  c, _ = net(
+    batch_stats,
     "match",
     jnp.concatenate([fi, fi]),
     jnp.concatenate([fj, objectives.partner(fj)]),
@@ -174,64 +253,69 @@ def flow_terms(setup, net, images, keys):
   return {"flow": objectives.weak_flow(positive, negative)}
 
 
-def loss_terms(setup, stage, params, state, frozen, images, keys):
-  """All unweighted terms of a stage.
+def loss_terms(setup, weights, params, state, frozen, images, keys):
+  """Computes all unweighted terms of a stage.
 
   Args:
-    setup, stage: what to compute.
+    setup: `Setup`.
+    weights: term -> lambda; those of weight 0 are not computed.
     params: nested dict.
     state: `TrainState`; its batch statistics and running means are used.
-    frozen: dict with the VGG's variables under "vgg".
-    images: [b, s, s, 3] loaded pictures in [0, 1], b even.
+    frozen: variables of the perceptual network.
+    images: [b, s, s, 3] loaded images in [0, 1], b even.
     keys: [b] PRNG keys, one an example.
 
   Returns:
-    (terms, (batch_stats, running, raw)): dict name -> scalar; the updated
-    statistics; raw tap distances.
+    `Found`.
   """
-  weights = {name: stage.weights.get(name, 0) for name in TERMS}
-  net = Networks(setup.model, params, state.batch_stats, setup.remat)
-  perceptual = Perceptual(
-    setup.vgg,
-    frozen["vgg"],
-    state.running,
-    # All parts of a step together forget as much as one whole.
-    setup.decay ** (1 / setup.accumulate),
-    setup.remat,
-  )
+  weights = {name: weights.get(name, 0) for name in TERMS}
+  net = Networks(setup.model, params, setup.remat)
+  # All parts of a step together forget as much as one whole.
+  decay = setup.decay ** (1 / setup.accumulate)
+  perceptual = Perceptual(setup.vgg, frozen, decay, setup.remat)
   view_keys, colour_keys, natural_keys = jnp.moveaxis(
     jax.vmap(lambda key: jax.random.split(key, 3))(keys), 1, 0
   )
-  terms = {}
+  parts = []
   if any(weights[name] for name in ("pairs", "warp", "apart")):
-    terms |= views_terms(
-      setup, weights, net, perceptual, images, view_keys, colour_keys
+    parts.append(
+      views_terms(
+        setup, weights, net, perceptual, state, images, (view_keys, colour_keys)
+      )
     )
   if weights["cycle"]:
-    # The statistics that evaluation uses are those of photographs.
-    net.batch_stats = state.batch_stats
     natural = natural_views(setup, images, natural_keys)
-    terms |= natural_terms(setup, weights, net, perceptual, natural)
+    parts.append(natural_terms(setup, weights, net, perceptual, state, natural))
+  # Where there are natural pairs, the statistics that evaluation uses are
+  # theirs: each part begins with those of the state.
+  stats = parts[-1].batch_stats if parts else state.batch_stats
   if weights["flow"]:
-    terms |= flow_terms(setup, net, images, view_keys)
-  return terms, (net.batch_stats, perceptual.running, perceptual.raw)
+    terms = flow_terms(setup, net, stats, images, view_keys)
+    parts.append(Found(terms, stats, {}, {}))
+  merge = lambda trees: {k: v for tree in trees for k, v in tree.items()}  # noqa: E731
+  return Found(
+    terms=merge(part.terms for part in parts),
+    batch_stats=stats,
+    running=state.running | merge(part.running for part in parts),
+    raw=merge(part.raw for part in parts),
+  )
 
 
 def synthetic_views(setup, images, keys):
-  """What `augment.warped_pairs` makes of loaded pictures."""
+  """Warps loaded images into synthetic pairs: see `augment.warped_pairs`."""
   return augment.warped_pairs(
     keys,
     images,
     setup.image_size,
-    target=setup.augment["target"],
-    source=setup.augment["source"],
-    margin=setup.augment["mask_margin"],
+    target=setup.augment.target,
+    source=setup.augment.source,
+    margin=setup.augment.mask_margin,
   )
 
 
 def natural_views(setup, images, keys):
-  """The pictures as they are, or each under its own warp if so configured."""
-  table = setup.augment["natural"]
+  """Cuts the frame of each image, or warps each by its own if so configured."""
+  table = setup.augment.natural
   if table is None:
     return geometry.centre_crop(images, setup.image_size)
   return augment.warp_images(keys, images, setup.image_size, table)

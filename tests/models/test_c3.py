@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from c3_jax import settings
-from c3_jax.training import build
+from c3_jax.models import initial
 from configs import synthetic
 
 
@@ -13,7 +13,7 @@ from configs import synthetic
 def small():
   """(config, model, variables, images)."""
   config = synthetic.get_config("test")
-  model, _ = build.networks(config)
+  model, _ = initial.networks(config)
   images = jax.random.uniform(jax.random.key(1), (2, 16, 16, 3))
   return config, model, model.init(jax.random.key(0), images), images
 
@@ -43,7 +43,7 @@ def test_swap_features_exchanges_the_maps(small):
 def test_the_papers_network():
   """ResNet-50 at stride 8: 16 x 16 maps at 128 px, a decoder of four blocks."""
   config = settings.paper(k=30, cycle=1, flow=1)
-  model, _ = build.networks(config)
+  model, _ = initial.networks(config)
   images = jax.ShapeDtypeStruct((2, 128, 128, 3), np.float32)
   variables = jax.eval_shape(model.init, jax.random.key(0), images)
   encoding = jax.eval_shape(

@@ -111,7 +111,7 @@ def test_two_processes_equal_one(one, two):
       )
   for x, y in zip(records(one), records(two[0] / "done"), strict=True):
     assert (x["step"], x["stage"]) == (y["step"], y["stage"])
-    for name in ("loss", "gradient_norm", "raw_input"):
+    for name in ("loss", "gradient_norm", "raw_pairs_input"):
       np.testing.assert_allclose(x[name], y[name], rtol=1e-9, err_msg=name)
 
 

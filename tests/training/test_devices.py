@@ -13,8 +13,12 @@ import jax
 import numpy as np
 import pytest
 
+from c3_jax.data.load import load_splits
+from c3_jax.models import initial
 from c3_jax.runtime import parallel
-from c3_jax.training import build, steps
+from c3_jax.training import setup as setup_lib
+from c3_jax.training import steps
+from c3_jax.training.state import enter, initial_state
 from configs import synthetic
 
 STEPS = 3
@@ -30,15 +34,15 @@ def experiment():
     # compared in float64, in test_steps.py.
     config.model.appearance.norm = "none"
     config.data.n_train = 48
-  setup = build.setup(config)
-  stages = {stage.name: stage for stage in build.stages(config, 48)}
-  images = build.load_splits(config).train.images
+  setup = setup_lib.Setup.of(config)
+  stages = {stage.name: stage for stage in setup_lib.stages(config, 48)}
+  images = load_splits(config).train.images
   return (
     config,
     setup,
     stages,
-    jax.device_get(build.initial_state(config, setup.model)),
-    jax.device_get(build.frozen(config, setup.vgg)),
+    jax.device_get(initial_state(config, setup.model)),
+    jax.device_get(initial.perceptual(config, setup.vgg)),
     [images[i * 16 : (i + 1) * 16] for i in range(STEPS)],
   )
 
@@ -47,7 +51,7 @@ def run(name, devices, count=STEPS):
   """Steps of one stage on some devices: (gradients, params, metrics)."""
   _, setup, stages, state, frozen, batches = experiment()
   stage = stages[name]
-  state = parallel.replicate(build.enter(state, stage), devices=devices)
+  state = parallel.replicate(enter(state, stage), devices=devices)
   state = state.replace(
     step=parallel.replicate(np.int32(stage.start), devices=devices)
   )

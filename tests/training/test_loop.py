@@ -14,12 +14,15 @@ from PIL import Image
 
 from c3_jax import geometry
 from c3_jax.data import in_memory
+from c3_jax.data.load import Splits, load_splits
 from c3_jax.errors import UserError
 from c3_jax.evaluation import diagnostics
+from c3_jax.models import initial
 from c3_jax.runs import log
 from c3_jax.runs.checkpoints import Checkpoints
 from c3_jax.runtime import parallel
-from c3_jax.training import build, loop, resume
+from c3_jax.training import experiment, loop, resume
+from c3_jax.training.experiment import Experiment
 from configs import synthetic
 
 TERMS = {
@@ -80,13 +83,10 @@ def kept(workdir):
 
 def state_of(workdir, step=None):
   """(step, state) of a checkpoint, by default of the newest."""
-  config = get_config()
-  setup = build.setup(config)
+  run = Experiment.of(get_config(), workdir)
   with Checkpoints(workdir) as checkpoints:
     step = checkpoints.latest if step is None else step
-    return step, resume.restore(
-      config, setup.model, build.stages(config, 64), checkpoints, step
-    )
+    return step, resume.restore(run, checkpoints, step)
 
 
 def assert_same_run(a, b):
@@ -102,12 +102,17 @@ def test_metrics_of_a_run(straight):
   # Every second step, every checkpoint, and the first step of a stage.
   expected = sorted({*range(2, END + 1, 2), *SAVED, 1, 11, 21})
   assert [row["step"] for row in rows] == expected
-  taps = {f"raw_{tap}" for tap in get_config().perceptual.taps}
+  taps = get_config().perceptual.taps
   for row in rows:
     stage = ("pairs", "flow", "cycle")[(row["step"] - 1) // 10]
     assert row["stage"] == stage
     names = TERMS[stage] | {"loss", "gradient_norm", "learning_rate"}
-    names |= taps if stage != "flow" else set()
+    names |= {
+      f"raw_{term}_{tap}"
+      for term in ("pairs", "cycle")
+      if term in TERMS[stage]
+      for tap in taps
+    }
     if row["step"] in SAVED:
       names |= {"held_out_error"}
       names |= {f"landmarks_{kind}" for kind in diagnostics.ADVICE}
@@ -139,13 +144,12 @@ def test_report_can_be_computed_from_the_checkpoint(straight):
   assert (report["dataset"], report["k"]) == ("synthetic", 10)
   assert (report["n_train"], report["n_test"]) == (60, 20)
   config = get_config()
-  splits = build.load_splits(config)
-  model, _ = build.networks(config)
+  splits = load_splits(config)
+  model, _ = initial.networks(config)
   _, state = state_of(workdir, report["step"])
   images = geometry.centre_crop(splits.test.images, 16) / np.float32(255)
   encode = jax.jit(lambda v, x: model.apply(v, x, method="encode").pose.points)
-  variables = {"params": state.params, "batch_stats": state.batch_stats}
-  found = np.asarray(encode(variables, jnp.asarray(images)), np.float64)
+  found = np.asarray(encode(state.variables, jnp.asarray(images)), np.float64)
   points = 8 * (splits.test.points.astype(np.float64) + 1)
   eyes = np.linalg.norm(points[:, 0] - points[:, 1], axis=-1)
 
@@ -312,11 +316,10 @@ def test_finished_run_is_evaluated_again_and_not_trained(straight, copy):
 
 def test_without_annotations_there_are_figures_only(copy, monkeypatch):
   """A dataset without points gives no report, but shows what was learned."""
-  load_splits = build.load_splits
   monkeypatch.setattr(
-    build,
+    experiment,
     "load_splits",
-    lambda config: build.Splits(load_splits(config).train, None, None),
+    lambda config: Splits(load_splits(config).train, None, None),
   )
   shutil.rmtree(copy / "figures")
   shutil.rmtree(copy / "eval")
@@ -364,14 +367,13 @@ def test_all_changes_are_named_and_can_be_accepted(copy, caplog):
 
 def test_another_number_of_images_is_refused(copy, monkeypatch):
   """As when pictures were put into the folder of a run, or taken out."""
-  load_splits = build.load_splits
 
   def fewer(config):
     splits = load_splits(config)
     images = splits.train.images[:-1]
     return dataclasses.replace(splits, train=in_memory.ArrayDataset(images))
 
-  monkeypatch.setattr(build, "load_splits", fewer)
+  monkeypatch.setattr(experiment, "load_splits", fewer)
   with pytest.raises(UserError, match="on 64 images .*not on 63"):
     loop.train_and_evaluate(get_config(), copy)
 
@@ -412,11 +414,9 @@ def test_any_stage_starts_from_any_checkpoint(straight, tmp_path):
     config = get_config(**changes, init__step=step)
     loop.train_and_evaluate(config, copy, mode="train")
     _, given = state_of(workdir, source)
-    model = build.setup(config).model
     with Checkpoints(copy) as checkpoints:
       assert checkpoints.steps == [0, 2]
-      stages = build.stages(config, 64)
-      found = resume.restore(config, model, stages, checkpoints, 0)
+      found = resume.restore(Experiment.of(config, copy), checkpoints, 0)
     assert int(found.step) == 0
     for name in ("params", "batch_stats", "running"):
       jax.tree.map(

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from c3_jax.runtime import parallel
-from c3_jax.training import build, optim, steps
+from c3_jax.training import optim, steps
+from c3_jax.training import setup as setup_lib
 from configs import celeba, pf_pascal
 
 STAGES = ("pairs", "flow", "cycle")
@@ -26,8 +27,8 @@ def program(name, *, module=celeba, argument="test"):
   config.model.backbone.stem = "imagenet"
   config.model.backbone.stage_sizes = (1, 0, 1, 1)
   config.data.update({"image_size": 32, "load_size": 32})
-  setup = build.setup(config)
-  (stage,) = (s for s in build.stages(config, 64) if s.name == name)
+  setup = setup_lib.Setup.of(config)
+  (stage,) = (s for s in setup_lib.stages(config, 64) if s.name == name)
   images = jax.ShapeDtypeStruct((2, 32, 32, 3), np.float32)
   shapes = lambda network: jax.eval_shape(  # noqa: E731
     network.init, jax.random.key(0), images

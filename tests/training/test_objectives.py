@@ -129,10 +129,11 @@ def test_tap_distances_agree_with_loops():
 def test_tap_distances_weigh_cells_by_the_mask_of_their_image():
   """The mask, shrunk as torch's antialiased resize does, weighs each cell."""
   mask = np.random.default_rng(10).uniform(size=(2, 8, 8, 1)).astype("f4")
-  targets = {n: normal(n, 2, n, n, 3) for n in (8, 4, 2)}
-  outputs = {n: normal(n + 1, 2, n, n, 3) for n in (8, 4, 2)}
+  targets = {f"{n}": normal(n, 2, n, n, 3) for n in (8, 4, 2)}
+  outputs = {f"{n}": normal(n + 1, 2, n, n, 3) for n in (8, 4, 2)}
   got = jax.jit(objectives.tap_distances)(targets, outputs, mask)
-  for n, target in targets.items():
+  for tap, target in targets.items():
+    n = int(tap)
     small = torch.nn.functional.interpolate(
       torch.tensor(mask[..., 0])[:, None],
       size=(n, n),
@@ -142,14 +143,14 @@ def test_tap_distances_weigh_cells_by_the_mask_of_their_image():
     want = 0.0
     for b, r, c in np.ndindex(2, n, n):
       for channel in range(3):
-        difference = target[b, r, c, channel] - outputs[n][b, r, c, channel]
+        difference = target[b, r, c, channel] - outputs[tap][b, r, c, channel]
         want += small[b, r, c] * difference**2
-    np.testing.assert_allclose(got[n], want / target.size, rtol=1e-4)
+    np.testing.assert_allclose(got[tap], want / target.size, rtol=1e-4)
 
 
 def test_mask_of_ones_is_no_mask_and_zero_hides():
   """Weight 1 changes nothing at any size; a difference under 0 is not seen."""
-  targets = {n: jnp.array(normal(n, 1, n, n, 2)) for n in (8, 2)}
+  targets = {f"{n}": jnp.array(normal(n, 1, n, n, 2)) for n in (8, 2)}
   outputs = {n: x + 1 for n, x in targets.items()}
   got = jax.jit(objectives.tap_distances)(
     targets, outputs, jnp.ones((1, 8, 8, 1))

@@ -7,8 +7,9 @@ import pytest
 import torch
 from flax import traverse_util
 
-from c3_jax.models import porting
-from c3_jax.training import build, objectives, steps
+from c3_jax.models import initial, porting
+from c3_jax.training import objectives, steps
+from c3_jax.training import setup as setup_lib
 from c3_jax.training.terms import loss_terms
 from configs import folder
 from tests.reference import oracles, torch_c3
@@ -46,7 +47,7 @@ def results(tmp_path_factory):
   oracles.randomise(model).backbone.eval()
   vgg = oracles.vgg_features("vgg16")
   config = get_config(weights)
-  setup = build.setup(config)
+  setup = setup_lib.Setup.of(config)
   port(
     oracles.numpy_state(model.backbone),
     "resnet50",
@@ -108,8 +109,8 @@ def jax_results(config, setup, model, *, images, t_ij, t_ji, running):
     opt_state=None,
     running={tap: jnp.float32(mean) for tap, mean in running.items()},
   )
-  state = build.with_ported_backbone(config, state)
-  frozen = build.frozen(config, setup.vgg)
+  state = initial.with_ported_backbone(config, state)
+  frozen = initial.perceptual(config, setup.vgg)
   stage = steps.Stage("cycle", 0, 1, WEIGHTS, (), None, None)
 
   def loss(kernel, params, state, frozen, images):

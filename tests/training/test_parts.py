@@ -13,8 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from c3_jax.models import initial
 from c3_jax.runtime import parallel
-from c3_jax.training import build, steps
+from c3_jax.training import setup as setup_lib
+from c3_jax.training import steps
+from c3_jax.training.state import enter, initial_state
 from configs import synthetic
 from tests.reference import float64
 
@@ -42,18 +45,20 @@ def experiment():
   config.perceptual.taps = ("input", "conv1_2")
   # The running means stay where they are: a part has the divisor of the whole.
   config.perceptual.decay = 1.0
-  setup = build.setup(config)
-  stage = build.stages(config, 64)[0]
-  state = build.initial_state(config, setup.model)
-  state = build.enter(
-    state.replace(running={tap: jnp.float64(0.5) for tap in state.running}),
+  setup = setup_lib.Setup.of(config)
+  stage = setup_lib.stages(config, 64)[0]
+  state = initial_state(config, setup.model)
+  state = enter(
+    state.replace(
+      running=jax.tree.map(lambda _: jnp.float64(0.5), state.running)
+    ),
     stage,
   )
-  frozen = build.frozen(config, setup.vgg)
+  frozen = initial.perceptual(config, setup.vgg)
   images = np.random.default_rng(0).integers(
     0, 256, (BATCH, 10, 10, 3), np.uint8
   )
-  return setup, stage, float64.cast(state), frozen, images
+  return setup, stage, jax.device_get(state), frozen, images
 
 
 def step_of(**changes):

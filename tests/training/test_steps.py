@@ -17,12 +17,20 @@ import optax
 import pytest
 from PIL import Image
 
-from c3_jax.models import flow, resnet
+from c3_jax.models import flow, initial, resnet
 from c3_jax.models.c3 import Encoding
 from c3_jax.models.extractors import Pose
 from c3_jax.runtime import parallel
-from c3_jax.training import augment, build, objectives, optim, steps
-from c3_jax.training.terms import TERMS, flow_terms, natural_terms, views_terms
+from c3_jax.training import augment, objectives, optim, steps
+from c3_jax.training import setup as setup_lib
+from c3_jax.training.state import enter, initial_state
+from c3_jax.training.terms import (
+  PERCEPTUAL,
+  TERMS,
+  flow_terms,
+  natural_terms,
+  views_terms,
+)
 from configs import folder, synthetic
 from tests.reference import float64
 
@@ -30,7 +38,14 @@ STAGES = ("pairs", "flow", "cycle")
 WEIGHTS = {
   "pairs": {"pairs": 1.0, "warp": 1.0, "apart": 0.5},
   "flow": {"flow": 1.0},
-  "cycle": {"cycle": 1.0, "inv": 0.5, "equiv": 2.0, "warp": 1.0, "apart": 0.5},
+  "cycle": {
+    "pairs": 1.0,
+    "warp": 1.0,
+    "apart": 0.5,
+    "cycle": 1.0,
+    "inv": 0.5,
+    "equiv": 2.0,
+  },
 }
 STEPS = 3
 BATCH = 8
@@ -69,12 +84,12 @@ def experiment():
   config.model.backbone.stage_sizes = (0, 0, 1, 1)
   config.model.backbone.output_stride = 2
   config.perceptual.taps = ("input", "conv1_2")
-  setup = build.setup(config)
+  setup = setup_lib.Setup.of(config)
   stages = {
     stage.name: dataclasses.replace(
       stage, tx=recording(stage.tx), weights=WEIGHTS[stage.name]
     )
-    for stage in build.stages(config, 64)
+    for stage in setup_lib.stages(config, 64)
   }
   rng = np.random.default_rng(0)
   noise = rng.integers(0, 256, (STEPS, BATCH, 5, 5, 3), np.uint8)
@@ -86,8 +101,8 @@ def experiment():
   return (
     setup,
     stages,
-    build.initial_state(config, setup.model),
-    build.frozen(config, setup.vgg),
+    initial_state(config, setup.model),
+    initial.perceptual(config, setup.vgg),
     batches,
   )
 
@@ -112,7 +127,7 @@ def train(name, devices, count=STEPS, **changes):
   setup, stages, state, frozen, batches = experiment()
   stage = dataclasses.replace(stages[name], **changes)
   devices = jax.local_devices()[:devices]
-  state = build.enter(state.replace(step=np.int32(stage.start)), stage)
+  state = enter(state.replace(step=np.int32(stage.start)), stage)
   state = jax.device_get(state)
   run = Run([state], [], [])
   state = parallel.replicate(state, devices=devices)
@@ -217,14 +232,21 @@ def test_stage_moves_its_own_parameters_only(name):
   for path in moved.keys() - NO_GRADIENT:
     assert np.any(moved[path] != before[path]), path
   assert last.step == first.step + STEPS
+  measured = [term for term in PERCEPTUAL if term in WEIGHTS[name]]
   same = [
     np.array_equal(x, y)
     for x, y in zip(
-      jax.tree.leaves((first.batch_stats, first.running)),
-      jax.tree.leaves((last.batch_stats, last.running)),
+      *(
+        jax.tree.leaves(
+          (state.batch_stats, [state.running[term] for term in measured])
+        )
+        for state in (first, last)
+      ),
       strict=True,
     )
   ]
+  for term in set(PERCEPTUAL) - set(measured):
+    assert first.running[term] == last.running[term]
   # The flow learns on the network as evaluation sees it.
   assert all(same) if name == "flow" else not any(same)
 
@@ -247,8 +269,12 @@ def test_metrics_of_a_stage(name):
   stage, run = stages[name], on_one_device(name)
   weights = WEIGHTS[name]
   expected = {"loss", "gradient_norm", "learning_rate", *weights}
-  if name != "flow":
-    expected |= {f"raw_{tap}" for tap in setup.vgg.taps}
+  expected |= {
+    f"raw_{term}_{tap}"
+    for term in PERCEPTUAL
+    if term in weights
+    for tap in setup.vgg.taps
+  }
   for i, metrics in enumerate(run.metrics):
     assert metrics.keys() == expected
     assert np.isfinite(list(metrics.values())).all()
@@ -259,19 +285,24 @@ def test_metrics_of_a_stage(name):
     np.testing.assert_allclose(metrics["learning_rate"], stage.rate(i))
 
 
-@pytest.mark.parametrize("name", ["pairs", "cycle"])
-def test_perceptual_distance_is_divided_by_its_running_mean(name):
-  """P is the mean over taps of distance / running mean, started by step 1."""
+@pytest.mark.parametrize(
+  "name, term", [("pairs", "pairs"), ("cycle", "pairs"), ("cycle", "cycle")]
+)
+def test_perceptual_distance_is_divided_by_its_running_mean(name, term):
+  """P is the mean over taps of distance / running mean, started by step 1.
+
+  Each term has running means of its own, also where a stage has both terms.
+  """
   setup, _, _, _, _ = experiment()
   run, running = on_one_device(name), None
   for state, metrics in zip(run.states[1:], run.metrics, strict=True):
-    raw = np.array([metrics[f"raw_{tap}"] for tap in setup.vgg.taps])
+    raw = np.array([metrics[f"raw_{term}_{tap}"] for tap in setup.vgg.taps])
     running = raw if running is None else 0.99 * running + 0.01 * raw
     np.testing.assert_allclose(
-      [state.running[tap] for tap in setup.vgg.taps], running
+      [state.running[term][tap] for tap in setup.vgg.taps], running
     )
     # Twice: a pair has two images.
-    np.testing.assert_allclose(metrics[name], 2 * np.mean(raw / running))
+    np.testing.assert_allclose(metrics[term], 2 * np.mean(raw / running))
 
 
 @pytest.mark.parametrize("with_cycle", [0, 1])
@@ -282,12 +313,12 @@ def test_terms_of_table_2(with_cycle, with_flow):
   setup, _, state, frozen, batches = experiment()
   batch = {"image": batches[0][None]}
   found = {}
-  for stage in build.stages(config, 64):
+  for stage in setup_lib.stages(config, 64):
     step = parallel.pmap_step(
       functools.partial(steps.train_step, setup, stage),
       devices=jax.local_devices()[:1],
     )
-    _, metrics = jax.eval_shape(step, build.enter(state, stage), frozen, batch)
+    _, metrics = jax.eval_shape(step, enter(state, stage), frozen, batch)
     found[stage.name] = metrics.keys() & set(TERMS)
   # The smallest network keeps L_pairs beside L_cycle.
   third = {"pairs", "cycle", "inv"} if with_cycle else {"pairs"}
@@ -331,17 +362,15 @@ class LinearNetworks:
 
   def __init__(self, params):
     self.params, self.calls = params, Counter()
-    self.batch_stats = {}
-    self.batch_stats = {}
 
-  def __call__(self, method, *args, train=False):
+  def __call__(self, batch_stats, method, *args, train=False):
     if callable(method):
       model = types.SimpleNamespace(
         appearance=lambda f, train: split(f)[0],
         pose=lambda f: Pose(points_of(split(f)[1]), split(f)[1], None),
       )
-      return method(model, *args)
-    return getattr(self, method)(*args)
+      return method(model, *args), batch_stats
+    return getattr(self, method)(*args), batch_stats
 
   def _apply(self, name, x):
     call = self.calls[name]
@@ -367,8 +396,19 @@ class LinearNetworks:
 
 def plain_setup(**options):
   """A `Setup` without networks: pictures of 4 px, seen as they are."""
-  augment = {"natural": None, "recolour": 0.0}
-  return steps.Setup(None, None, 4, 0, augment, **options)
+  augmentation = augment.Augmentation(target={}, source={})
+  return setup_lib.Setup(None, None, 4, 0, augmentation, **options)
+
+
+# A state has nothing that linear networks need.
+STATE = types.SimpleNamespace(
+  batch_stats={}, running={"pairs": {}, "cycle": {}}
+)
+
+
+def mean_square(target, output, running, mask=1.0):
+  """Stands for `terms.Perceptual`: the mean of mask * difference squared."""
+  return jnp.mean(mask * (target - output) ** 2), running, {}
 
 
 def weights_of(*names):
@@ -437,9 +477,10 @@ def test_natural_terms_are_the_equations():
     plain_setup(),
     weights_of("cycle", "inv", "equiv"),
     LinearNetworks(params),
-    lambda target, output: jnp.mean((target - output) ** 2),
+    mean_square,
+    STATE,
     images,
-  )
+  ).terms
   found = [terms[name] for name in ("cycle", "inv", "equiv")]
   np.testing.assert_allclose(found, expected / 3, rtol=1e-5)
 
@@ -453,9 +494,10 @@ def gradients_of(term, **options):
       plain_setup(**options),
       weights_of("cycle", "inv"),
       LinearNetworks(params),
-      lambda target, output: jnp.mean((target - output) ** 2),
+      mean_square,
+      STATE,
       images,
-    )[term]
+    ).terms[term]
 
   return jax.device_get(jax.jit(jax.grad(loss))(matrices()))
 
@@ -507,11 +549,11 @@ def test_views_terms_are_the_equations(monkeypatch):
     plain_setup(),
     weights_of("pairs", "equiv", "warp"),
     LinearNetworks(params),
-    lambda target, output, mask: jnp.mean(mask * (target - output) ** 2),
+    mean_square,
+    STATE,
     target,
-    None,
-    None,
-  )
+    (None, None),
+  ).terms
   np.testing.assert_allclose(terms["pairs"], pairs)
   np.testing.assert_allclose(terms["equiv"], equiv, rtol=1e-5)
   np.testing.assert_allclose(terms["warp"], warp, rtol=1e-5)
@@ -550,7 +592,7 @@ def test_flow_terms_are_the_equations(natural, monkeypatch):
     [match_score(correlation(x, y)) for x, y in pairs]
   )
   setup = plain_setup(natural_positives=natural)
-  terms = flow_terms(setup, net, images, None)
+  terms = flow_terms(setup, net, {}, images, None)
   np.testing.assert_allclose(
     terms["flow"], score(negative) - score(positive), rtol=1e-5
   )
@@ -566,9 +608,10 @@ def test_equivariance_without_gradient_through_hard_flow():
         plain_setup(hard_flow=hard_flow),
         weights_of("equiv"),
         LinearNetworks(params),
-        lambda target, output: 0.0,
+        lambda target, output, running: (0.0, running, {}),
+        STATE,
         images,
-      )["equiv"]
+      ).terms["equiv"]
 
     encode = jax.jit(jax.grad(loss))(matrices())["encode"][0]
     # The columns of f' (here: of a) and of the maps.

@@ -11,9 +11,10 @@ import pytest
 
 from c3_jax import settings
 from c3_jax.errors import UserError
-from c3_jax.models import porting
+from c3_jax.models import initial, porting
 from c3_jax.runs.checkpoints import Checkpoints
-from c3_jax.training import build, loop, resume
+from c3_jax.training import loop, resume
+from c3_jax.training.experiment import Experiment
 from configs import folder, synthetic
 
 STEPS = 4
@@ -43,7 +44,7 @@ def with_weights(place, **changes):
 
 def write_weights(place, *, sha="1"):
   """Makes a folder of ported weights for the small networks; random ones."""
-  model, vgg = build.networks(get_config())
+  model, vgg = initial.networks(get_config())
   rng = np.random.default_rng(0)
   for name, module in (("resnet50", model.backbone), ("vgg16", vgg)):
     variables = {
@@ -86,16 +87,15 @@ def finished(tmp_path_factory):
 
 def state_of(run, step):
   """The state of a checkpoint."""
-  config = with_weights("gone")
-  model = build.setup(config).model
-  stages = build.stages(config, 64)
+  # Without the VGG, whose folder is gone.
+  config = get_config(weights__resnet50="gone")
   with Checkpoints(run) as checkpoints:
-    return resume.restore(config, model, stages, checkpoints, step)
+    return resume.restore(Experiment.of(config, run), checkpoints, step)
 
 
 def test_norm_follows_the_weights():
   """Ported statistics are frozen, those from scratch trained; if not told."""
-  norm = lambda config: build.networks(config)[0].backbone.norm  # noqa: E731
+  norm = lambda config: initial.networks(config)[0].backbone.norm  # noqa: E731
   assert norm(get_config()) == "batch"
   assert norm(get_config(weights__vgg="x")) == "batch"
   assert norm(get_config(weights__resnet50="x")) == "frozen"
@@ -108,7 +108,7 @@ def test_norm_follows_the_weights():
 def test_perceptual_network_has_the_models_type():
   """bfloat16 is for the VGG as well."""
   config = get_config(model__dtype="bfloat16")
-  assert build.networks(config)[1].dtype.name == "bfloat16"
+  assert initial.networks(config)[1].dtype.name == "bfloat16"
 
 
 def test_the_first_checkpoint_holds_the_ported_backbone(finished):
@@ -145,7 +145,7 @@ def test_training_moves_the_weights_not_the_statistics(finished):
 def test_perceptual_network_is_the_ported_one(finished):
   """Every parameter of the frozen VGG comes from the folder."""
   config = with_weights(finished[2])
-  frozen = build.frozen(config, build.networks(config)[1])["vgg"]
+  frozen = initial.perceptual(config, initial.networks(config)[1])
   found = flax.traverse_util.flatten_dict(frozen, sep="/")
   ported = porting.load(finished[2], "vgg16", key="weights.vgg")
   assert found.keys() == ported.keys()
@@ -157,7 +157,7 @@ def test_log_says_what_is_used(finished):
   """One line names both folders; without them, what is used instead."""
   (line,) = [line for line in finished[1] if "perceptual" in line]
   assert line.count("/weights") == 2 and "ResNet-50" in line
-  line = build.describe_weights(get_config())
+  line = initial.describe(get_config())
   assert "from scratch" in line
   assert "vgg16 of width 0.125, random (He, seed 0)" in line
   assert "\n" not in line
@@ -166,15 +166,14 @@ def test_log_says_what_is_used(finished):
 def test_evaluation_needs_no_source_weights(finished):
   """Both networks that are measured come from the run, the folder is gone."""
   workdir = finished[0]
-  config, run = loop.trained(with_weights("gone"), workdir)
+  experiment, run = Experiment.to_evaluate(with_weights("gone"), workdir)
   assert run.step == STEPS and run.model.backbone.norm == "frozen"
-  untrained = loop.untrained(workdir, config, run)
+  untrained = loop.untrained(experiment, run)
   for variables, step in ((run.variables, STEPS), (untrained, 0)):
-    state = state_of(workdir, step)
     jax.tree.map(
       np.testing.assert_array_equal,
       variables,
-      {"params": state.params, "batch_stats": state.batch_stats},
+      state_of(workdir, step).variables,
     )
   # There is nothing left to train, either.
   loop.train_and_evaluate(with_weights("gone"), workdir, mode="train")
@@ -249,7 +248,7 @@ def test_weights_that_cannot_be_used(finished, key, change, message):
   place = finished[2] if change else finished[2] / "none"
   config = get_config(**{f"weights__{key}": str(place)}, **change)
   with pytest.raises(UserError, match=message) as error:
-    build.check_weights(config, build.setup(config))
+    resume.first_state(Experiment.of(config, "nowhere"))
   assert "\n" not in str(error.value)
 
 
@@ -262,7 +261,7 @@ def test_a_run_without_its_weights_leaves_nothing(tmp_path):
 
 def test_the_papers_configuration_takes_ported_networks():
   """ResNet-50 and VGG16 of the port are exactly what folder.py builds."""
-  model, vgg = build.networks(folder.get_config())
+  model, vgg = initial.networks(folder.get_config())
   (resnet50, _), (vgg16, _) = (
     porting.NETWORKS[name] for name in ("resnet50", "vgg16")
   )

@@ -1,0 +1,111 @@
+"""Networks of a config and the variables they start from.
+
+Drawn from a seed, or ported from others' trained networks.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from c3_jax.errors import UserError
+from c3_jax.models import c3, porting
+from c3_jax.models.vgg import VGG
+
+
+def networks(config):
+  """Makes the (C3, VGG) of a config."""
+  vgg = VGG(
+    arch=config.perceptual.arch,
+    taps=tuple(config.perceptual.taps),
+    width=config.perceptual.width,
+    dtype=jnp.dtype(config.model.dtype),
+  )
+  return c3.from_config(config), vgg
+
+
+def untrained(config, model):
+  """Draws the variables of a C3: a function of the config's seed alone.
+
+  Returns:
+    {"params": .., "batch_stats": ..}, without ported weights.
+  """
+  size = config.data.image_size
+  variables = _init(config, model, config.seed, (2, size, size, 3))
+  return {"params": variables["params"], "batch_stats": {}} | dict(variables)
+
+
+def with_ported_backbone(config, variables):
+  """Puts the ported ResNet-50 in place of the backbone's variables.
+
+  Args:
+    config: its `weights.resnet50` names the folder.
+    variables: {"params": .., "batch_stats": ..} of a C3.
+
+  Raises:
+    UserError: the ported weights are missing, or of another network.
+  """
+  folder = config.weights.resnet50
+  ported = porting.load(folder, "resnet50", key="weights.resnet50")
+  own = {name: tree.get("backbone", {}) for name, tree in variables.items()}
+  try:
+    backbone = porting.fit(ported, porting.flat_shapes(own))
+  except ValueError as error:
+    raise UserError(
+      f"config.weights.resnet50={folder!r} does not fit config.model.backbone "
+      f"({error}): use a config with the paper's backbone, such as "
+      "configs/folder.py without cpu, or leave config.weights.resnet50 empty."
+    ) from error
+  return {
+    name: tree | {"backbone": backbone[name]}
+    for name, tree in variables.items()
+  }
+
+
+def perceptual(config, vgg):
+  """Reads or draws the frozen variables of the perceptual network.
+
+  Returns:
+    Variables of the VGG: ported, or He-initialised from a fixed seed.
+
+  Raises:
+    UserError: the ported weights are missing, or of another network.
+  """
+  folder, options = config.weights.vgg, config.perceptual
+  if not folder:
+    size = config.data.image_size
+    return _init(config, vgg, options.seed, (1, size, size, 3))
+  ported = porting.load(folder, options.arch, key="weights.vgg")
+  try:
+    return porting.fit(ported, porting.shapes(vgg), exactly=False)
+  except ValueError as error:
+    raise UserError(
+      f"config.weights.vgg={folder!r} does not fit config.perceptual "
+      f"({error}): set config.perceptual.width=1, or leave config.weights.vgg "
+      "empty."
+    ) from error
+
+
+def describe(config):
+  """Says in one sentence what the networks start from."""
+  weights, options = config.weights, config.perceptual
+  backbone = "from scratch"
+  if config.init.workdir:
+    backbone = f"from that of {config.init.workdir}"
+  elif weights.resnet50:
+    backbone = f"from the ResNet-50 ported to {weights.resnet50}"
+  vgg = f"random (He, seed {options.seed})"
+  if weights.vgg:
+    vgg = f"ported to {weights.vgg}"
+  return (
+    f"The backbone starts {backbone}; the perceptual distance is that of a "
+    f"frozen {options.arch} of width {options.width:g}, {vgg}."
+  )
+
+
+def _init(config, network, seed, shape):
+  """Draws variables for a seed: float32, or as wide as the computation."""
+  # Unoptimised, XLA compiles this one-off program four times faster.
+  options = {"xla_backend_optimization_level": 0}
+  init = jax.jit(network.init, compiler_options=options)
+  dtype = jnp.promote_types(config.model.dtype, jnp.float32)
+  variables = init(jax.random.key(seed), jnp.zeros(shape))
+  return jax.tree.map(lambda x: x.astype(dtype), variables)

@@ -1,0 +1,127 @@
+"""A run's objects, made once: networks, data, stages, evaluator, weights."""
+
+import dataclasses
+import functools
+import pathlib
+
+import ml_collections
+
+from c3_jax.data.load import Splits, load_splits
+from c3_jax.errors import UserError
+from c3_jax.evaluation import Evaluator
+from c3_jax.models import initial
+from c3_jax.models.c3 import C3
+from c3_jax.runs import Trained, flat, load_trained
+from c3_jax.training import setup as setup_lib
+from c3_jax.training.validate import check_shapes, validate
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+  """Everything a run needs besides its state; checked when it is made.
+
+  Attributes:
+    config: `ml_collections.ConfigDict`, see configs/.
+    workdir: folder of the run, which may not be there yet.
+    model: `C3`.
+    splits: `Splits` of the data.
+    evaluator: `Evaluator` on them.
+    setup: static part of the train step; None where nothing is trained.
+    stages: list of `Stage`; likewise.
+  """
+
+  config: ml_collections.ConfigDict
+  workdir: pathlib.Path
+  model: C3
+  splits: Splits
+  evaluator: Evaluator
+  setup: setup_lib.Setup | None = None
+  stages: list[setup_lib.Stage] | None = None
+
+  @functools.cached_property
+  def frozen(self):
+    """Variables of the perceptual network, read or drawn at the first use.
+
+    Raises:
+      UserError: the ported weights are missing, or of another network.
+    """
+    return initial.perceptual(self.config, self.setup.vgg)
+
+  @classmethod
+  def of(cls, config, workdir):
+    """Makes the experiment of a config, to train it.
+
+    Nothing is written.
+
+    Raises:
+      UserError: a mistake in the config or the data.
+    """
+    validate(config)
+    splits = load_splits(config)
+    setup = setup_lib.Setup.of(config)
+    evaluator = Evaluator(config, setup.model, splits)
+    stages = setup_lib.stages(config, splits.train.images_per_epoch)
+    check_shapes(config, setup, stages)
+    return cls(
+      config=config,
+      workdir=pathlib.Path(workdir),
+      model=setup.model,
+      splits=splits,
+      evaluator=evaluator,
+      setup=setup,
+      stages=stages,
+    )
+
+  @classmethod
+  def to_evaluate(cls, config, workdir):
+    """Makes the experiment of a run that is only evaluated.
+
+    Args:
+      config: the one given now; its `data` and `eval` say what is measured and
+        how. Everything else is that of the run.
+      workdir: folder of the run.
+
+    Returns:
+      (`Experiment`, `Trained`): the latter of the checkpoint to evaluate.
+
+    Raises:
+      UserError: there is no such run or checkpoint, or the model of the config
+        is another one.
+    """
+    validate(config)
+    run = load_run(config, workdir)
+    config = _merged(config, run, workdir)
+    splits = load_splits(config)
+    return cls(
+      config=config,
+      workdir=pathlib.Path(workdir),
+      model=run.model,
+      splits=splits,
+      evaluator=Evaluator(config, run.model, splits),
+    ), run
+
+
+def load_run(config, workdir) -> Trained:
+  """Reads the checkpoint that `config.eval.step` names; -1 is the best."""
+  step = config.eval.step
+  return load_trained(workdir, None if step < 0 else step)
+
+
+def _merged(config, run: Trained, workdir):
+  """The run's config with `data` and `eval` of the one given now."""
+  before, now = flat(run.config), flat(config)
+  for key in sorted(before.keys() & now.keys()):
+    if key.startswith("model.") or key == "data.image_size":
+      if before[key] != now[key]:
+        raise UserError(
+          f"{workdir} was trained with config.{key}={before[key]!r}, not "
+          f"{now[key]!r}: use the same value, or another --workdir."
+        )
+  result = config.copy_and_resolve_references().unlock()
+  for key, value in run.config.items():
+    if key not in ("data", "eval"):
+      result[key] = value
+  if config.data.name != run.config.data.name and not config.eval.name:
+    # The figures of the dataset trained on stay.
+    result.eval.name = config.data.name
+  return result.lock()

@@ -1,0 +1,159 @@
+"""What a run trains, out of its config: stages, and the step's static part."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import optax
+
+from c3_jax.errors import UserError
+from c3_jax.models import initial
+from c3_jax.models.c3 import C3
+from c3_jax.models.vgg import VGG
+from c3_jax.training import optim
+from c3_jax.training.augment import Augmentation
+
+ORDER = ("pairs", "flow", "cycle")
+
+
+@dataclass(frozen=True)
+class Stage:
+  """One stage of training.
+
+  Attributes:
+    name: pairs, flow or cycle.
+    start, steps: the stage covers steps start + 1 .. start + steps.
+    weights: term -> lambda; a term of weight 0 is left out.
+    train: prefixes of the parameters that move.
+    tx: optax transformation.
+    rate: schedule over the stage's own steps, for the log.
+  """
+
+  name: str
+  start: int
+  steps: int
+  weights: Mapping[str, float]
+  train: Sequence[str]
+  tx: optax.GradientTransformation
+  rate: optax.Schedule
+
+  @property
+  def end(self):
+    """The stage's last step."""
+    return self.start + self.steps
+
+
+@dataclass(frozen=True)
+class Setup:
+  """What the step needs besides its arguments; the same in all stages.
+
+  Attributes:
+    model, vgg: the networks.
+    image_size: side of the model frame in pixels.
+    seed: of augmentation.
+    augment: how images are warped and recoloured.
+    decay: of the perceptual running means.
+    stop_gradient: on the first swapped images (appendix).
+    hard_flow: T by argmax (True) or by expectation.
+    flow_temperature: divides C^ before the softmax of that expectation.
+    natural_positives: the weak flow loss takes natural pairs as positives
+      and their neighbours as negatives, not an image and its own view.
+    apart: distance in coordinates over which L_apart falls off.
+    accumulate: parts that a device cuts its batch into, computed one after
+      another. The gradient is their mean; batch norms see one part at a time.
+    remat: activations inside a network are not kept for the backward pass,
+      but computed again there.
+  """
+
+  model: C3
+  vgg: VGG
+  image_size: int
+  seed: int
+  augment: Augmentation
+  decay: float = 0.99
+  stop_gradient: bool = True
+  hard_flow: bool = True
+  flow_temperature: float = 0.02
+  natural_positives: bool = False
+  apart: float = 0.15
+  accumulate: int = 1
+  remat: bool = False
+
+  @classmethod
+  def of(cls, config):
+    """Makes the networks and the rest of the static part of a config."""
+    model, vgg = initial.networks(config)
+    return cls(
+      model=model,
+      vgg=vgg,
+      image_size=config.data.image_size,
+      seed=config.seed,
+      augment=Augmentation.of(config.augment),
+      decay=config.perceptual.decay,
+      accumulate=config.accumulate,
+      remat=config.remat,
+      **config.objective,
+    )
+
+
+def stages(config, n_train) -> list[Stage]:
+  """Lays the stages of a run end to end; those of length 0 are left out.
+
+  Args:
+    config: `config.stages`, `config.optimizer` and `config.batch_size`.
+    n_train: images in an epoch, for lengths given in epochs.
+
+  Raises:
+    UserError: a length or a weight makes no sense; names the key.
+  """
+  result, start = [], 0
+  for name in ORDER:
+    options = config.stages[name]
+    length = _length(name, options, n_train, config.batch_size)
+    if not length:
+      continue
+    rate = optim.schedule(
+      options.learning_rate,
+      steps=length,
+      drops=options.drops,
+      warmup=options.warmup,
+    )
+    tx = optim.adam(rate, **config.optimizer)
+    weights = _weights(name, options)
+    result.append(Stage(name, start, length, weights, options.train, tx, rate))
+    start += length
+  if not result:
+    raise UserError("config.stages has no stage of a length above 0.")
+  return result
+
+
+def _length(name, options, n_train, batch_size):
+  """Steps of a stage, whose length is given in steps or in epochs."""
+  if min(options.steps, options.epochs) < 0 or options.steps * options.epochs:
+    raise UserError(
+      f"config.stages.{name} has steps={options.steps} and "
+      f"epochs={options.epochs:g}: set one of them to 0, the other to its "
+      "length."
+    )
+  return options.steps or math.ceil(options.epochs * n_train / batch_size)
+
+
+def _weights(name, options):
+  """The weights of a stage's terms, checked against one another."""
+  weights, key = options.weights.to_dict(), f"config.stages.{name}.weights"
+  if not any(weights.values()):
+    raise UserError(
+      f"{key} are all 0: set one, or set config.stages.{name}.steps=0 and "
+      "epochs=0 to leave the stage out."
+    )
+  if weights["inv"] and not weights["cycle"]:
+    raise UserError(
+      f"{key}.inv needs the swapped images of cycle: give weights.cycle a "
+      "value above 0, or set inv=0."
+    )
+  if weights["equiv"] and not (weights["pairs"] or weights["cycle"]):
+    raise UserError(
+      f"{key}.equiv needs the images of pairs or cycle: give one of them a "
+      "value above 0, or set equiv=0."
+    )
+  return weights

@@ -1,4 +1,4 @@
-# Sourced by the scripts beside it: makes .venv in the current folder, and keeps
+# Sourced by other scripts here: makes .venv in the current folder, and keeps
 # it at the versions in the requirement files.
 
 # Prints the first Python that will do; $PYTHON names another.

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Lint and the whole test suite, on a bare machine with Python >= 3.11:
 #   bash launch/test.sh [PYTEST ARGUMENTS]
+#   bash launch/test.sh -m "not slow"      the fast lane
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source launch/environment.sh

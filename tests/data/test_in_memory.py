@@ -197,33 +197,6 @@ def test_wrong_arrays_are_refused(images, points, names):
     in_memory.ArrayDataset(images, points, names)
 
 
-@pytest.mark.parametrize("size", [(160, 160), (178, 218), (301, 100), (7, 9)])
-def test_frame_edges_and_centre(size):
-  """The square's middle is 0; its edges are load_size / image_size."""
-  half = min(size) / 2
-  # An odd pixel stays at the right or below: the square has whole pixels.
-  centre = (np.array(size) - min(size)) // 2 + half - 0.5
-  pixels = centre + np.array([[0, 0], [half, 0], [0, -half], [-half, half]])
-  np.testing.assert_allclose(
-    geometry.Frame(64, 80).file_to_coords(pixels, size),
-    [[0, 0], [1.25, 0], [0, -1.25], [-1.25, 1.25]],
-    atol=1e-12,
-  )
-
-
-def test_coords_to_file_is_the_inverse():
-  """File, frame and back is the identity, for one size or one per image."""
-  rng = np.random.default_rng(0)
-  pixels = rng.uniform(-5, 200, (6, 4, 2))
-  sizes = rng.integers(1, 300, (6, 2))
-  points = geometry.Frame(128, 160).file_to_coords(pixels, sizes)
-  for i in range(6):
-    one = geometry.Frame(128, 160).file_to_coords(pixels[i], tuple(sizes[i]))
-    np.testing.assert_allclose(one, points[i])
-  back = geometry.Frame(128, 160).coords_to_file(points, sizes)
-  np.testing.assert_allclose(back, pixels, atol=1e-9)
-
-
 def test_arrays_and_folder_need_no_tensorflow():
   """Importing them, as machines with only JAX do, leaves TensorFlow out."""
   code = (

@@ -7,7 +7,6 @@ import pytest
 import scipy.linalg
 import sklearn.linear_model
 
-from c3_jax import geometry
 from c3_jax.errors import UserError
 from c3_jax.evaluation import regression
 
@@ -34,13 +33,6 @@ def slow_error(predicted, points, first=0, second=1):
         100 * ((a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2) ** 0.5 / eyes
       )
   return sum(total) / len(total)
-
-
-def test_corner_pixels_put_the_edges_at_zero_and_size():
-  """The edges of the image are 0 and size, the first pixel's centre is 1/2."""
-  coords = np.array([[-1.0, 1.0], [1 / SIZE - 1, 0.0]], np.float32)
-  pixels = geometry.coords_to_corner_pixels(coords, SIZE)
-  np.testing.assert_allclose(pixels, [[0, SIZE], [0.5, SIZE / 2]], atol=1e-5)
 
 
 @pytest.mark.parametrize("intercept", [False, True])

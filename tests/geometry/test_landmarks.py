@@ -1,4 +1,4 @@
-"""Coordinates, soft-argmax and gaussian maps against slow loops."""
+"""Soft-argmax and gaussian maps against slow loops."""
 
 import math
 
@@ -46,44 +46,6 @@ def slow_soft_argmax(logits, temperature, marginal):
       x += probability[r, c] * ((c + 0.5) / w * 2 - 1)
       y += probability[r, c] * ((r + 0.5) / h * 2 - 1)
   return (x, y), probability
-
-
-def test_edges_of_the_image_are_half_a_pixel_outside_the_outer_centres():
-  """-1 and +1 are the outer edges of the image, x belongs to the width."""
-  points = jnp.array([[-1.0, -1.0], [1.0, 1.0], [0.0, 0.0], [0.25, -0.5]])
-  want = [[-0.5, -0.5], [7.5, 3.5], [3.5, 1.5], [4.5, 0.5]]
-  pixels = geometry.coords_to_pixels(points, (8, 4))
-  np.testing.assert_allclose(pixels, want, atol=1e-6)
-  square = geometry.coords_to_pixels(points, 8)
-  np.testing.assert_allclose(square, np.array(want) * [1, 2] + [0, 0.5])
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("size", [7, (5, 9)])
-def test_pixels_to_coords_is_the_inverse_and_numpy_stays_numpy(size, dtype):
-  """Pixels and back are the same points, in NumPy's types or in JAX's."""
-  points = np.random.default_rng(0).uniform(-1.2, 1.2, (3, 4, 2)).astype(dtype)
-  pixels = geometry.coords_to_pixels(points, size)
-  again = geometry.pixels_to_coords(pixels, size)
-  assert type(pixels) is type(again) is np.ndarray
-  np.testing.assert_allclose(again, points, atol=1e-6)
-
-  on_device = geometry.coords_to_pixels(jnp.array(points, jnp.float32), size)
-  assert isinstance(on_device, jax.Array)
-  np.testing.assert_allclose(on_device, pixels, atol=1e-5)
-  again = geometry.pixels_to_coords(on_device, size)
-  np.testing.assert_allclose(again, points, atol=1e-6)
-
-
-def test_grid_holds_the_centres_of_the_cells():
-  """Entry (r, c) of the grid is the coordinate of pixel (c, r)."""
-  grid = np.asarray(geometry.grid(3, 5))
-  assert grid.shape == (3, 5, 2)
-  for r in range(3):
-    for c in range(5):
-      want = geometry.pixels_to_coords(np.array([c, r]), (5, 3))
-      np.testing.assert_allclose(grid[r, c], want, atol=1e-6)
-  np.testing.assert_allclose(geometry.cell_centres(5), grid[0, :, 0])
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.3])

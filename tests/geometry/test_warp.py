@@ -1,6 +1,4 @@
-"""Sampling and thin-plate splines against torch, SciPy and slow loops."""
-
-import math
+"""Sampling of images and maps against torch, SciPy and slow loops."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +8,7 @@ import torch
 from scipy.ndimage import map_coordinates
 
 from c3_jax import geometry
-from c3_jax.geometry import spline, warp
+from c3_jax.geometry import warp
 
 # Compiled whole: operation by operation takes many times longer.
 sample = jax.jit(warp.sample)
@@ -36,12 +34,6 @@ def torch_sample(image, coords):
     align_corners=False,
   )
   return values[0, :, 0].T
-
-
-def slow_kernel(a, b):
-  """U(r) = r^2 log r^2 of the distance of two points."""
-  r2 = (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2
-  return r2 * math.log(r2) if r2 > 0 else 0.0
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -99,45 +91,6 @@ def test_affine_agrees_with_loops():
   for i in np.ndindex(2, 5):
     want = [sum(row * np.append(points[i], 1)) for row in matrix]
     np.testing.assert_allclose(got[i], want, atol=1e-5)
-
-
-def test_control_grid_reaches_from_edge_to_edge():
-  """The corners are control points, x runs first."""
-  np.testing.assert_allclose(
-    spline.control_grid(3),
-    [[x, y] for y in (-1, 0, 1) for x in (-1, 0, 1)],
-    atol=1e-6,
-  )
-
-
-def test_weighted_spline_agrees_with_loops():
-  """The displacement is the sum over control points of weight times U."""
-  rng = np.random.default_rng(5)
-  controls, weights = rng.uniform(-1, 1, (2, 7, 2))
-  coords = rng.uniform(-1, 1, (2, 3, 2))
-  coords[0, 1] = controls[4]
-  want = np.zeros_like(coords)
-  for i in np.ndindex(2, 3):
-    for control, weight in zip(controls, weights):
-      want[i] += weight * slow_kernel(coords[i], control)
-  got = jax.jit(spline.displacement)(
-    *(jnp.array(x, "f4") for x in (coords, controls, weights))
-  )
-  np.testing.assert_allclose(got, want, atol=1e-5)
-
-
-def test_spline_kernel_has_a_finite_gradient_at_zero_distance():
-  """The gradient at a control point is 0, the analytic one elsewhere."""
-
-  @jax.jit
-  @jax.grad
-  def gradient(x):
-    return spline.kernel(x[None], jnp.zeros((1, 2)))[0, 0]
-
-  np.testing.assert_array_equal(gradient(jnp.zeros(2)), [0, 0])
-  x = np.array([0.3, -0.4])
-  want = 2 * x * (math.log(0.25) + 1)
-  np.testing.assert_allclose(gradient(jnp.array(x, "f4")), want, 1e-5)
 
 
 @pytest.mark.parametrize("size", [(4, 6), (8, 12), (2, 3), (5, 9)])

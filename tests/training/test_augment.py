@@ -5,7 +5,6 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from scipy.ndimage import map_coordinates
 
 from c3_jax import geometry
@@ -288,19 +287,6 @@ def test_warp_images_shows_each_picture_through_its_own_warp():
     np.testing.assert_allclose(matrix[0, 0], matrix[1, 1], atol=1e-5)
     matrices.append(matrix)
   assert np.ptp(matrices, axis=0)[:, 2].min() > 1e-2
-
-
-@pytest.mark.parametrize("loaded", [SIZE, SIZE + 3, LOADED])
-def test_centre_crop_is_the_middle(loaded):
-  """As many pixels are cut on each side, one more at the end if odd."""
-  rng = np.random.default_rng(2)
-  images = rng.uniform(size=(2, loaded, loaded, 3)).astype("f4")
-  pad = (loaded - SIZE) // 2
-  want = [
-    [[image[pad + r, pad + c] for c in range(SIZE)] for r in range(SIZE)]
-    for image in images
-  ]
-  np.testing.assert_array_equal(geometry.centre_crop(images, SIZE), want)
 
 
 def test_centre_crop_is_the_view_of_no_warp():

@@ -4,14 +4,21 @@ import importlib.util
 import pathlib
 import re
 
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = ROOT / "README.md"
 DOCS = sorted((ROOT / "docs").glob("*.md"))
-each_page = pytest.mark.parametrize(
-  "page", [README, *DOCS], ids=lambda path: path.name
-)
+
+
+def over(pages):
+  """Parametrises a test over pages."""
+  return pytest.mark.parametrize("page", pages, ids=lambda path: path.name)
+
+
+each_page = over([README, *DOCS])
 
 
 def links(page):
@@ -39,7 +46,7 @@ def get_config(name, argument=""):
   return module.get_config(argument)
 
 
-@each_page
+@over([*sorted(ROOT.glob("*.md")), *DOCS])
 def test_links_resolve(page):
   """To files of the repository and to headings in them."""
   for link in links(page):
@@ -79,6 +86,26 @@ def test_keys_exist(page):
     for part in key.split("."):
       assert part in node, key
       node = node[part]
+
+
+@pytest.mark.slow
+def test_python_examples_run(save_run, tmp_path, monkeypatch):
+  """In order; the network alone gives what `predict` gives."""
+  monkeypatch.chdir(tmp_path)
+  for folder in ("runs", "photos"):
+    (tmp_path / folder).mkdir()
+  save_run(tmp_path / "runs" / "mine", {4: 20.0})
+  rng = np.random.default_rng(0)
+  image = Image.fromarray(rng.integers(0, 256, (40, 50, 3), np.uint8))
+  image.save("image.jpg")
+  image.save("photos/a.png")
+  names = {}
+  for page in (README, ROOT / "docs" / "predict.md"):
+    for code in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
+      exec(code, names)
+  (found,) = names["model"].predict("image.jpg")
+  points = names["frame"].coords_to_file(names["points"][0], (50, 40))
+  np.testing.assert_allclose(points, found.points, atol=1e-3)
 
 
 def test_pages_named_in_the_code_exist():

@@ -1,13 +1,13 @@
-"""How fast pictures arrive, and in how much memory.
+"""Measures how fast images arrive, and in how much memory.
 
   python -m benchmarks.input --out=benchmarks/input.json
 
-Draws pictures of CelebA's size, and takes turns: bare `tf.io.decode_jpeg` with
+Draws images of CelebA's size, and takes turns: bare `tf.io.decode_jpeg` with
 `tf.image.resize` in a parallel map; the streaming pipeline as training uses it
-(decode, crop, resize, batches of 200 in NumPy); the same from a packed file.
-Then a process of its own streams 200,000 files (links to the pictures) once,
-and says how much memory it took. Prints a Markdown table (medians over the
-rounds) and writes the numbers.
+(decode, crop, resize, batches of 200 in NumPy), through tf.data and on threads
+alone; the same from a packed file. Then a process of its own streams 200,000
+files (links to the images) once, and measures the memory it took. Prints a
+Markdown table (medians over the rounds) and writes the numbers.
 """
 
 import argparse
@@ -25,11 +25,13 @@ import time
 import numpy as np
 from PIL import Image
 
+from c3_jax import geometry
 from c3_jax.data import in_memory, streaming
-from c3_jax.data.decode import tf
 from c3_jax.data.scan import scan
+from c3_jax.data.tf_data import tf
 
 FILE_SIZE, LOAD_SIZE, BATCH = (178, 218), 160, 200
+FRAME = geometry.Frame(128, LOAD_SIZE, "imm")
 
 
 def draw(folder, n):
@@ -38,16 +40,16 @@ def draw(folder, n):
   for i in range(n):
     rng = np.random.default_rng(i)
     coarse = Image.fromarray(rng.integers(0, 256, (28, 23, 3), np.uint8))
-    picture = np.asarray(coarse.resize(FILE_SIZE, Image.BICUBIC)).astype(int)
-    picture = picture + rng.integers(-4, 5, picture.shape)
+    image = np.asarray(coarse.resize(FILE_SIZE, Image.BICUBIC)).astype(int)
+    image = image + rng.integers(-4, 5, image.shape)
     paths.append(folder / f"{i:06}.jpg")
-    picture = Image.fromarray(picture.clip(0, 255).astype(np.uint8))
-    picture.save(paths[-1], quality=90)
+    image = Image.fromarray(image.clip(0, 255).astype(np.uint8))
+    image.save(paths[-1], quality=90)
   return paths
 
 
 def bare(paths, *, exact):
-  """Batches of decode and resize alone; `exact`: exact transform, antialiased.
+  """Decodes and resizes alone; `exact`: exact transform, antialiased.
 
   Yields float tensors, which are not even copied to NumPy.
   """
@@ -65,9 +67,10 @@ def bare(paths, *, exact):
 
 
 def rate(batches, seconds):
-  """(images a second, images a second of processor time), after two batches.
+  """Measures (images a second, images a second of processor time).
 
-  The second tells more on a machine that does other things meanwhile.
+  The second says more on a machine that does other things meanwhile. The first
+  two batches do not count.
   """
   for _ in range(2):
     next(batches)
@@ -80,16 +83,18 @@ def rate(batches, seconds):
 
 
 def speeds(folder, *, files, rounds, seconds):
-  """dict name -> list of what `rate` gives, one a round."""
+  """Measures the variants in turn: dict name -> list of `rate`, one a round."""
   paths = draw(folder, files)
-  stream = streaming.StreamingDataset(paths, load_size=LOAD_SIZE, crop="imm")
+  stream = streaming.StreamingDataset(paths, FRAME, tf_data=True)
+  threads = streaming.StreamingDataset(paths, FRAME)
   packed = folder / "packed.npz"
-  scan(paths, image_size=128, load_size=LOAD_SIZE, crop="imm").save(packed)
+  scan(paths, FRAME).save(packed)
   array = in_memory.ArrayDataset.load(packed)
   variants = {
     "bare": lambda: bare(paths, exact=False),
     "bare_exact": lambda: bare(paths, exact=True),
     "stream": lambda: stream.batches(BATCH, seed=0),
+    "threads": lambda: threads.batches(BATCH, seed=0),
     "packed": lambda: array.batches(BATCH, seed=0),
   }
   found = {name: [] for name in variants}
@@ -100,7 +105,7 @@ def speeds(folder, *, files, rounds, seconds):
 
 
 def memory(folder, *, files):
-  """Streams every file once in another process: its peak, in bytes."""
+  """Streams every file once in another process: its peak memory in bytes."""
   links = folder / "links"
   links.mkdir()
   originals = sorted(folder.glob("*.jpg"))
@@ -118,7 +123,7 @@ def memory(folder, *, files):
 def stream(folder):
   """Streams a folder once; prints the peak of resident memory in bytes."""
   paths = sorted(pathlib.Path(folder).iterdir())
-  data = streaming.StreamingDataset(paths, load_size=LOAD_SIZE, crop="imm")
+  data = streaming.StreamingDataset(paths, FRAME, tf_data=True)
   steps = len(paths) // BATCH
   for _ in itertools.islice(data.batches(BATCH, seed=0), steps):
     pass

@@ -1,12 +1,13 @@
-"""Why pictures are decoded and resized as they are: time, and nearness.
+"""Compares ways to decode and resize images: time, and distance from Lanczos.
 
   python -m benchmarks.photos --root=FOLDER --out=benchmarks/photos.json
 
-Takes the first JPEG files of a folder, one thread. Decodes them as `photos`
-does and with Pillow; resizes squares of them to several shares of the side as
-`photos` does, and with Pillow's antialiasing triangle filter, and says how far
-both are from Lanczos (three lobes), the usual reference: the peak signal to
-noise ratio, higher is nearer. Prints Markdown and writes the numbers.
+Takes the first JPEG files of a folder, one thread. Decodes them as
+`image_files` does and with Pillow; resizes squares of them to several shares of
+the side as `image_files` does, and with Pillow's antialiasing triangle filter,
+and measures how far both are from Lanczos (three lobes), the usual reference:
+the peak signal to noise ratio, higher is nearer. Prints Markdown and writes the
+numbers.
 """
 
 import argparse
@@ -25,7 +26,7 @@ SHARES = (0.9, 0.8, 0.72, 0.65, 0.55, 0.45, 0.35, 0.25)
 
 
 def milliseconds(function, arguments, rounds=7):
-  """Median over the rounds of the processor time of a call."""
+  """Measures the processor time of a call: the median over the rounds."""
   found = []
   for _ in range(rounds):
     start = time.process_time()
@@ -36,23 +37,23 @@ def milliseconds(function, arguments, rounds=7):
 
 
 def by_pillow(data):
-  """Pixels of an encoded picture."""
-  with Image.open(io.BytesIO(data)) as picture:
-    return np.asarray(picture.convert("RGB"))
+  """Decodes an encoded image with Pillow."""
+  with Image.open(io.BytesIO(data)) as image:
+    return np.asarray(image.convert("RGB"))
 
 
 def by_photos(data):
-  """Pixels of an encoded picture, as `photos` decodes it."""
+  """Decodes an encoded image as training does."""
   return image_files.decode(io.BytesIO(data))
 
 
 def resized(pixels, side, kernel):
-  """Pixels [h, w, 3] at side x side, by Pillow."""
+  """Scales pixels [h, w, 3] to side x side with Pillow."""
   return np.asarray(Image.fromarray(pixels).resize((side, side), kernel))
 
 
 def psnr(images, references):
-  """Decibels, of uint8 pictures."""
+  """Measures the peak signal to noise ratio of uint8 images in decibels."""
   error = np.mean(
     [(a.astype(float) - b) ** 2 for a, b in zip(images, references)]
   )
@@ -60,7 +61,7 @@ def psnr(images, references):
 
 
 def measure(paths):
-  """dict of numbers."""
+  """Measures both ways on some files: a dict of numbers."""
   encoded = [path.read_bytes() for path in paths]
   images = [by_pillow(data) for data in encoded]
   for data, image in zip(encoded, images):

@@ -25,7 +25,7 @@ def write_folder(root, *, train, test, seed=0):
   columns = [f"{axis}{i}" for i in range(1, 6) for axis in "xy"]
   rows = [["file", "split", *columns]]
   for split, n in (("train", train), ("test", test)):
-    for i, (picture, pixels) in enumerate(_faces(split, n, seed)):
+    for i, (picture, pixels) in enumerate(draw_faces(split, n, seed)):
       name = f"{split}_{i:03}.jpg"
       picture.save(images / name, quality=95)
       rows.append([name, split, *(f"{value:.2f}" for value in pixels.flat)])
@@ -44,10 +44,10 @@ def write_celeba(root, *, train, test, seed=0):
   for folder in (images, root / "MAFL"):
     folder.mkdir()
   faces = [
-    *((0, face) for face in _faces("train", train, seed, celeba.SIZE)),
+    *((0, face) for face in draw_faces("train", train, seed, celeba.SIZE)),
     *(
       (i % 3, face)
-      for i, face in enumerate(_faces("test", test, seed, celeba.SIZE))
+      for i, face in enumerate(draw_faces("test", test, seed, celeba.SIZE))
     ),
   ]
   names = [f"{i:06}.jpg" for i in range(1, len(faces) + 1)]
@@ -83,7 +83,9 @@ def write_aflw(root, *, train, test, seed=0):
   testing = []
   for split, n in (("train", train), ("test", test)):
     names, points = [], []
-    for i, (picture, pixels) in enumerate(_faces(split, n, seed, (110, 120))):
+    for i, (picture, pixels) in enumerate(
+      draw_faces(split, n, seed, (110, 120))
+    ):
       names.append(f"{split}_{i:05}.jpg")
       points.append(pixels)
       picture.save(root / "output" / names[-1], quality=95)
@@ -92,7 +94,9 @@ def write_aflw(root, *, train, test, seed=0):
       root / f"aflw_{split}_keypoints.mat",
       {"gt": np.array(points)[..., ::-1], "hw": np.full((n, 2), (120, 110))},
     )
-    for i, (picture, pixels) in enumerate(_faces(split, n, seed, (150, 150))):
+    for i, (picture, pixels) in enumerate(
+      draw_faces(split, n, seed, (150, 150))
+    ):
       file = f"image{i:05}.jpg" if split == "train" else f"image{n + i:05}.jpg"
       kind = 1 if split == "train" else 2
       crop = f"crop_{split}_{i:05}.jpg"
@@ -127,7 +131,7 @@ def write_pf_pascal(root, *, train, test, seed=0):
     annotated = split != "train"
     rows = [[*header, *(["XA", "YA", "XB", "YB"] if annotated else ["flip"])]]
     sides = [
-      _faces(split, n, (seed, number, i), size)
+      draw_faces(split, n, (seed, number, i), size)
       for i, size in enumerate([(120, 90), (100, 125)])
     ]
     for i, ends in enumerate(zip(*sides)):
@@ -165,7 +169,9 @@ def write_lsun(root, *, train, test=0, seed=0, lmdb=False):
     folder = pathlib.Path(root) / (f"{name}_lmdb" if lmdb else name)
     pictures = {}
     for i, (picture, _) in enumerate(
-      _faces("train", train, seed + lsun.CATEGORIES.index(category), (96, 72))
+      draw_faces(
+        "train", train, seed + lsun.CATEGORIES.index(category), (96, 72)
+      )
     ):
       data = io.BytesIO()
       picture.save(data, "webp", quality=90)
@@ -189,7 +195,7 @@ def _write_lmdb(folder, pictures):
         transaction.put(key.encode(), data)
 
 
-def _faces(split, n, seed, size=(SIDE, SIDE)):
+def draw_faces(split, n, seed, size=(SIDE, SIDE)):
   """Draws n faces: a generator of (PIL image of `size`, [5, 2] pixels in it).
 
   The pixels count from 0, the centre of the first one.

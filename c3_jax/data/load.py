@@ -1,11 +1,15 @@
-"""From `config.data` to the three views of a dataset."""
+"""Loads the dataset that `config.data` names."""
 
 import contextlib
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from c3_jax.data import Dataset, fake, in_memory, synthetic
+from c3_jax import geometry
+from c3_jax.data import fake, in_memory, synthetic
 from c3_jax.data.datasets import aflw, celeba, folder, lsun, packed, pf_pascal
+from c3_jax.data.protocols import Dataset
 from c3_jax.errors import UserError
 
 SPLITS = ("train", "fit", "test")
@@ -28,129 +32,152 @@ class Splits:
 
 
 def load_splits(config) -> Splits:
-  """Reads the dataset that `config.data` names.
+  """Loads the dataset that `config.data` names.
 
   Args:
     config: `config.data` is used.
 
   Returns:
-    `Splits` of datasets with `batches` and `eval_batches`.
+    `Splits`.
 
   Raises:
     UserError: unknown name, or the data is missing or wrong.
   """
   with _root(config.data) as root:
-    return Splits(
-      **{split: _load(config.data, root, split) for split in SPLITS}
-    )
+    return Splits(**{split: _load(config, root, split) for split in SPLITS})
 
 
-def load_split(config, split):
-  """One of "train", "fit" and "test", as in `load_splits`."""
+def load_split(config, split) -> Dataset | None:
+  """Loads "train", "fit" or "test" alone, as `load_splits` does."""
   with _root(config.data) as root:
-    return _load(config.data, root, split)
+    return _load(config, root, split)
 
 
-@contextlib.contextmanager
-def _root(data):
-  """The folder of the dataset; of example files, until the end of the block."""
-  write = {
-    "folder": fake.write_folder,
-    "celeba": fake.write_celeba,
-    "mafl": fake.write_celeba,
-    "aflw": fake.write_aflw,
-    "pf_pascal": fake.write_pf_pascal,
-    "lsun": fake.write_lsun,
-  }
-  if data.root or data.tfds_dir or data.name not in write:
-    yield data.root
-  elif data.example:
-    with tempfile.TemporaryDirectory() as root:
-      write[data.name](root, train=data.example, test=data.example // 2)
-      yield root
-  else:
-    raise UserError(
-      "config.data.root is empty: give the folder of your pictures with "
-      "--config.data.root=DIR."
-    )
-
-
-def _load(data, root, split):
-  """One split of the dataset in `root`."""
-  size = {"image_size": data.image_size, "load_size": data.load_size}
-  # Example files are gone before anything is streamed.
-  kept = data.root or data.tfds_dir
-  files = {"cache": data.cache or not kept, "crop": data.crop}
-  if data.name == "pf_pascal" and data.image_size != data.load_size:
-    raise UserError(
-      f"config.data.load_size={data.load_size} differs from "
-      f"config.data.image_size={data.image_size}: pairs of pictures are seen "
-      "whole, set both to the same."
-    )
-  if data.tfds_dir and data.name in (
-    "celeba",
-    "mafl",
-    "aflw",
-    "pf_pascal",
-    "lsun",
-  ):
-    # Not at the top: it imports TensorFlow.
-    from c3_jax.data.datasets import tfds_source
-
-    return tfds_source.load_tfds(data, split, **size, **files)
-  match data.name:
-    case "synthetic":
-      n = {"train": data.n_train, "fit": data.n_fit, "test": data.n_test}[split]
-      return in_memory.ArrayDataset(
-        synthetic.Faces(data.seed, split=split, n=n, **size),
-        synthetic.points(data.seed, split=split, n=n),
-        image_size=data.image_size,
-      )
-    case "packed":
-      return _load_packed(data, split, size)
-    case "folder":
-      return folder.load_folder(
-        root,
-        split=split,
-        landmarks=data.landmarks,
-        extra_root=data.extra_root or None,
-        **size,
-        **files,
-      )
-    case "celeba" | "mafl":
-      return celeba.load_celeba(
-        root,
-        split=split,
-        exclude=data.exclude,
-        train=data.name,
-        **size,
-        **files,
-      )
-    case "aflw":
-      return aflw.load_aflw(
-        root, split=split, release=data.release, **size, **files
-      )
-    case "lsun":
-      if split != "train":
-        return None
-      return lsun.load_lsun(
-        root, category=data.category, limit=data.limit, **size, **files
-      )
-    case "pf_pascal":
-      return pf_pascal.load_pf_pascal(root, split=split, size=data.load_size)
-  raise UserError(
-    f"config.data.name is {data.name!r}: use synthetic, folder, packed, "
-    "celeba, mafl, aflw, pf_pascal or lsun."
+def _synthetic(data, root, frame, *, split, cache):
+  n = {"train": data.n_train, "fit": data.n_fit, "test": data.n_test}[split]
+  size = {"image_size": frame.image_size, "load_size": frame.load_size}
+  return in_memory.ArrayDataset(
+    synthetic.Faces(data.seed, split=split, n=n, **size),
+    synthetic.points(data.seed, split=split, n=n),
+    image_size=frame.image_size,
   )
 
 
-def _load_packed(data, split, size):
+def _folder(data, root, frame, *, split, cache):
+  return folder.load_folder(
+    root,
+    frame,
+    split=split,
+    landmarks=data.landmarks,
+    extra_root=data.extra_root or None,
+    cache=cache,
+  )
+
+
+def _packed(data, root, frame, *, split, cache):
   path = data.packed[split]
   if path:
-    return packed.load_packed(path, **size)
+    return packed.load_packed(path, frame)
   if split == "train":
     raise UserError(
       "config.data.packed.train is empty: give a file of c3_jax.pack with "
       "--config.data.packed.train=FILE."
     )
   return None
+
+
+def _celeba(data, root, frame, *, split, cache):
+  return celeba.load_celeba(
+    root,
+    frame,
+    split=split,
+    exclude=data.exclude,
+    cache=cache,
+    train=data.name,
+  )
+
+
+def _aflw(data, root, frame, *, split, cache):
+  return aflw.load_aflw(
+    root, frame, split=split, release=data.release, cache=cache
+  )
+
+
+def _pf_pascal(data, root, frame, *, split, cache):
+  return pf_pascal.load_pf_pascal(root, frame, split=split)
+
+
+def _lsun(data, root, frame, *, split, cache):
+  if split != "train":
+    return None
+  return lsun.load_lsun(
+    root, frame, category=data.category, cache=cache, limit=data.limit
+  )
+
+
+class _Source(NamedTuple):
+  """How a dataset is loaded.
+
+  Attributes:
+    load: function of (config.data, root, frame, split=, cache=).
+    example: writes example files into a folder; None: needs no folder.
+    tfds: whether `tfds_source` reads it, too.
+  """
+
+  load: Callable
+  example: Callable | None = None
+  tfds: bool = False
+
+
+_SOURCES = {
+  "synthetic": _Source(_synthetic),
+  "folder": _Source(_folder, fake.write_folder),
+  "packed": _Source(_packed),
+  "celeba": _Source(_celeba, fake.write_celeba, True),
+  "mafl": _Source(_celeba, fake.write_celeba, True),
+  "aflw": _Source(_aflw, fake.write_aflw, True),
+  "pf_pascal": _Source(_pf_pascal, fake.write_pf_pascal, True),
+  "lsun": _Source(_lsun, fake.write_lsun, True),
+}
+
+
+@contextlib.contextmanager
+def _root(data):
+  """Gives the folder of the dataset, or one of example files for the block."""
+  if data.name not in _SOURCES:
+    *names, last = _SOURCES
+    raise UserError(
+      f"config.data.name is {data.name!r}: use {', '.join(names)} or {last}."
+    )
+  write = _SOURCES[data.name].example
+  if data.root or data.tfds_dir or write is None:
+    yield data.root
+  elif data.example:
+    with tempfile.TemporaryDirectory() as root:
+      write(root, train=data.example, test=data.example // 2)
+      yield root
+  else:
+    raise UserError(
+      "config.data.root is empty: give the folder of your images with "
+      "--config.data.root=DIR."
+    )
+
+
+def _load(config, root, split):
+  """Loads one split of the dataset in `root`."""
+  data, source = config.data, _SOURCES[config.data.name]
+  if data.name == "pf_pascal" and data.image_size != data.load_size:
+    raise UserError(
+      f"config.data.load_size={data.load_size} differs from "
+      f"config.data.image_size={data.image_size}: pairs of images are seen "
+      "whole, set both to the same."
+    )
+  frame = geometry.Frame.of(config)
+  # Example files are gone before anything is streamed.
+  cache = data.cache or not (data.root or data.tfds_dir)
+  if data.tfds_dir and source.tfds:
+    # Not at the top: it imports TensorFlow.
+    from c3_jax.data.datasets import tfds_source
+
+    return tfds_source.load_tfds(data, frame, split=split, cache=cache)
+  return source.load(data, root, frame, split=split, cache=cache)

@@ -17,7 +17,7 @@ from c3_jax.runtime import cli
 
 
 def define_flags():
-  """Of this command line; an import of the module defines none."""
+  """Defines the flags of this command."""
   flags.DEFINE_string("dataset", None, "Dataset, as in config.data.")
   flags.DEFINE_string("root", None, "Its folder, as in config.data.root.")
   flags.DEFINE_string("tfds", "", "Where to build it for TFDS, if at all.")

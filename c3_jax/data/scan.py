@@ -1,4 +1,4 @@
-"""A list of picture files becomes a dataset: every file is tried once."""
+"""Makes a dataset of a list of image files: every file is tried once."""
 
 import logging
 import os
@@ -6,8 +6,7 @@ import time
 
 import numpy as np
 
-from c3_jax import geometry
-from c3_jax.data import in_memory, streaming
+from c3_jax.data import broken, image_files, in_memory, streaming
 from c3_jax.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -17,15 +16,13 @@ _LOG_SECONDS = 5
 
 def scan(
   paths,
+  frame,
   *,
-  image_size,
-  load_size,
   pixels=None,
   names=None,
   cache=True,
-  crop="square",
   pixels_size=None,
-  reader=None,
+  **options,
 ):
   """Decodes every file once, leaves out the broken ones, makes a dataset.
 
@@ -34,16 +31,14 @@ def scan(
 
   Args:
     paths: list of n file names.
-    image_size: side of the model frame in pixels.
-    load_size: side of the loaded picture in pixels, at least image_size.
+    frame: `geometry.Frame`.
     pixels: [n, P, 2] annotated points in pixels of each file, 0 = centre of
       the first pixel, or None.
     names: list of n str; by default the paths.
-    cache: keep the decoded pictures in memory.
-    crop: rule of `geometry.crop_box`.
-    pixels_size: (width, height), or [n, 2] of them, of the pictures that
+    cache: keep the decoded images in memory.
+    pixels_size: (width, height), or [n, 2] of them, of the images that
       `pixels` was measured on, where that is another scale of the files.
-    reader: function index -> bytes that stands in for the files, or None.
+    **options: reader and tf_data of `StreamingDataset`.
 
   Returns:
     ArrayDataset if cache, else StreamingDataset, of the good files in order.
@@ -52,48 +47,57 @@ def scan(
     UserError: if too many files are broken, none is usable, or the cache
       would not fit into memory.
   """
-  n = len(paths)
-  images = _allocate(n, load_size) if cache else None
-  good, sizes = [], []
-  start = logged = time.monotonic()
-  for batch in streaming.read(
-    paths, load_size=load_size, crop=crop, reader=reader
-  ):
-    if cache:
-      images[len(good) : len(good) + len(batch["index"])] = batch["image"]
-    good.extend(batch["index"].tolist())
-    sizes.append(batch["file_size"])
-    if time.monotonic() - logged > _LOG_SECONDS:
-      logged = time.monotonic()
-      logger.info("Decoded %d of %d images.", good[-1] + 1, n)
-  streaming.check_broken(paths, good)
-  logger.info(
-    "Decoded %d images in %.1f s.", len(good), time.monotonic() - start
-  )
-
+  reader = options.get("reader")
+  images, sizes, good = read_good(paths, frame, keep=cache, reader=reader)
   names = paths if names is None else names
   names = [str(names[i]) for i in good]
   points = None
   if pixels is not None:
-    sizes = np.concatenate(sizes)
     if pixels_size is not None:
-      sizes = np.broadcast_to(pixels_size, (n, 2))[good]
-    points = geometry.Frame(image_size, load_size, crop).file_to_coords(
-      np.asarray(pixels)[good], sizes
-    )
+      sizes = np.broadcast_to(pixels_size, (len(paths), 2))[good]
+    points = frame.file_to_coords(np.asarray(pixels)[good], sizes)
   if cache:
     return in_memory.ArrayDataset(
-      images[: len(good)], points, names, image_size=image_size
+      images, points, names, image_size=frame.image_size
     )
+  if reader:
+    options["reader"] = lambda i: reader(good[i])
   return streaming.StreamingDataset(
-    [paths[i] for i in good],
-    load_size=load_size,
-    image_size=image_size,
-    points=points,
-    names=names,
-    crop=crop,
-    reader=reader and (lambda i: reader(good[i])),
+    [paths[i] for i in good], frame, points=points, names=names, **options
   )
+
+
+def read_good(paths, frame, *, keep=True, reader=None):
+  """Decodes every file once; logs the broken ones and leaves them out.
+
+  Args:
+    paths, frame, reader: as of `image_files.read_batches`.
+    keep: keep the decoded images.
+
+  Returns:
+    (images, sizes, good): uint8 [g, S, S, 3], or None without `keep`; int32
+    [g, 2] as (width, height); and list of g indices of the good files.
+
+  Raises:
+    UserError: as `scan`.
+  """
+  n, good, sizes = len(paths), [], []
+  images = _allocate(n, frame.load_size) if keep else None
+  start = logged = time.monotonic()
+  for batch in image_files.read_batches(paths, frame, reader=reader):
+    ok = batch.good
+    if keep:
+      images[len(good) : len(good) + ok.sum()] = batch.images[ok]
+    good.extend(batch.index[ok].tolist())
+    sizes.append(batch.sizes[ok])
+    if time.monotonic() - logged > _LOG_SECONDS:
+      logged = time.monotonic()
+      logger.info("Decoded %d of %d images.", batch.index[-1] + 1, n)
+  broken.report(paths, good)
+  logger.info(
+    "Decoded %d images in %.1f s.", len(good), time.monotonic() - start
+  )
+  return images[: len(good)] if keep else None, np.concatenate(sizes), good
 
 
 def _allocate(n, load_size):

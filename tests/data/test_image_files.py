@@ -1,4 +1,4 @@
-"""Picture files against the tf.data pipeline, Pillow and known pictures."""
+"""Image files against Pillow and known images, singly and many at once."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import simplejpeg
 from PIL import Image
 
 from c3_jax import geometry
-from c3_jax.data import image_files, streaming
+from c3_jax.data import image_files
 
 SIZES = [(160, 160), (89, 109), (640, 481), (33, 57), (300, 90), (20, 24)]
 
@@ -47,13 +47,14 @@ def files(tmp_path_factory):
 
 
 @pytest.mark.parametrize("crop", geometry.CROPS)
-def test_pixels_are_those_of_the_pipeline(files, crop):
-  """The frame is the centre of what the pipeline loads, byte for byte."""
+def test_one_file_is_read_as_in_a_batch(files, crop):
+  """The frame is the centre of what a batch loads, byte for byte."""
   frame = geometry.Frame(32, 40, crop)
-  (batch,) = streaming.read(files, load_size=40, crop=crop)
-  assert batch["index"].tolist() == list(range(len(files)))
+  (batch,) = image_files.read_batches(files, frame)
+  assert batch.index.tolist() == list(range(len(files)))
+  assert not batch.errors
   for path, loaded, file_size in zip(
-    files, batch["image"], batch["file_size"], strict=True
+    files, batch.images, batch.sizes, strict=True
   ):
     image, size = image_files.read(path, frame)
     assert size == tuple(file_size.tolist())
@@ -77,17 +78,6 @@ def test_jpegs_are_decoded_as_by_pillow(
     if mode != "CMYK":  # Or Pillow might have decoded it.
       found = simplejpeg.decode_jpeg(path.read_bytes())
       np.testing.assert_array_equal(found, oracle)
-
-
-@pytest.mark.parametrize("crop", geometry.CROPS)
-def test_points_go_to_the_file_and_back(crop):
-  """The data's rule agrees with the frame's."""
-  frame = geometry.Frame(32, 40, crop)
-  for size in ((178, 218), (300, 201)):
-    points = np.random.default_rng(0).uniform(-1, 1, (7, 2))
-    found = frame.coords_to_file(points, size)
-    back = geometry.Frame(32, 40, crop).file_to_coords(found, size)
-    np.testing.assert_allclose(back, points, atol=1e-9)
 
 
 def test_what_juts_out_of_a_file_is_black(tmp_path):

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from c3_jax import geometry
 from c3_jax.data import pairs
 from c3_jax.data.datasets import packed
 from c3_jax.errors import UserError
@@ -125,7 +126,7 @@ def test_saved_pairs_come_back_bit_for_bit(tmp_path):
   """The same batches, sizes, points and subsets, as a packed dataset."""
   data = _dataset()
   data.save(tmp_path / "a.npz")
-  back = packed.load_packed(tmp_path / "a.npz", image_size=6, load_size=6)
+  back = packed.load_packed(tmp_path / "a.npz", geometry.Frame(6, 6))
   assert back.names == data.names
   np.testing.assert_array_equal(back.subsets["new"], data.subsets["new"])
   for ours, theirs in zip(
@@ -135,4 +136,4 @@ def test_saved_pairs_come_back_bit_for_bit(tmp_path):
       assert value.dtype == theirs[name].dtype
       np.testing.assert_array_equal(value, theirs[name])
   with pytest.raises(UserError, match="config.data.load_size is 8"):
-    packed.load_packed(tmp_path / "a.npz", image_size=8, load_size=8)
+    packed.load_packed(tmp_path / "a.npz", geometry.Frame(8, 8))

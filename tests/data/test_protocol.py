@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from c3_jax import geometry
 from c3_jax.data import (
   Dataset,
   PairedDataset,
@@ -41,16 +42,16 @@ def _drawn(folder):
   return in_memory.ArrayDataset(faces, points, image_size=FRAME)
 
 
-def _streamed(folder, points=None):
+def _streamed(folder, points=None, **options):
   paths = [folder / f"{i}.png" for i in range(N)]
   for path, image in zip(paths, _images(), strict=True):
     Image.fromarray(image).save(path)
   return streaming.StreamingDataset(
     paths,
-    load_size=LOAD,
-    image_size=FRAME,
+    geometry.Frame(FRAME, LOAD),
     points=points,
     names=[path.name for path in paths],
+    **options,
   )
 
 
@@ -75,6 +76,7 @@ MAKE = {
   "drawn": _drawn,
   "streamed": _streamed,
   "streamed_points": lambda folder: _streamed(folder, _points(N, 4, 2)),
+  "tf_data": lambda folder: _streamed(folder, tf_data=True),
   "paired": _paired,
 }
 

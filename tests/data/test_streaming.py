@@ -1,4 +1,4 @@
-"""Tests of the tf.data pipeline on pictures the tests draw themselves."""
+"""Tests of scanned and streamed images that the tests draw themselves."""
 
 import io
 import itertools
@@ -11,11 +11,12 @@ import pytest
 from PIL import Image
 
 from c3_jax import geometry
-from c3_jax.data import in_memory, streaming
+from c3_jax.data import broken, image_files, in_memory, streaming
 from c3_jax.data.scan import scan
 from c3_jax.errors import UserError
 from tests.reference.resizing import resized
 
+FRAME = geometry.Frame(16, 16)
 _SIZES = [(40, 40), (61, 40), (40, 75), (200, 131), (33, 20), (25, 90)]
 
 
@@ -45,10 +46,18 @@ def _spoil(path, how):
 def warnings_logged(monkeypatch):
   """The lines that go to the warning log."""
   lines = []
-  monkeypatch.setattr(
-    streaming.logger, "warning", lambda line, *args: lines.append(line % args)
-  )
+  for module in (broken, streaming):
+    monkeypatch.setattr(
+      module.logger, "warning", lambda line, *args: lines.append(line % args)
+    )
   return lines
+
+
+def _read(paths, load_size, crop="square"):
+  """Reads all files, which fit into one batch."""
+  frame = geometry.Frame(load_size, load_size, crop)
+  (batch,) = image_files.read_batches(paths, frame)
+  return batch
 
 
 @pytest.mark.parametrize("cache", [False, True])
@@ -66,9 +75,7 @@ def test_dot_lands_where_the_frame_says(tmp_path, cache, load_size):
     paths.append(tmp_path / f"{i}.{('png', 'jpg')[i % 2]}")
     Image.fromarray((255 * blob).astype(np.uint8)).save(paths[-1], quality=98)
     pixels.append([dot])
-  data = scan(
-    paths, image_size=20, load_size=load_size, pixels=pixels, cache=cache
-  )
+  data = scan(paths, geometry.Frame(20, load_size), pixels=pixels, cache=cache)
   (batch,) = data.eval_batches(len(paths))
   x, y = np.meshgrid(np.arange(load_size), np.arange(load_size))
   for image, point in zip(batch["image"], batch["points"][:, 0], strict=True):
@@ -79,7 +86,7 @@ def test_dot_lands_where_the_frame_says(tmp_path, cache, load_size):
     np.testing.assert_allclose(found, expected, atol=0.15)
 
 
-@pytest.mark.parametrize("crop", in_memory.CROPS)
+@pytest.mark.parametrize("crop", geometry.CROPS)
 @pytest.mark.parametrize("load_size", [12, 30, 64])
 def test_pixels_are_those_of_slow_sums(tmp_path, load_size, crop):
   """Any shape of file, enlarged or reduced: the box, resized."""
@@ -100,9 +107,9 @@ def test_pixels_are_those_of_slow_sums(tmp_path, load_size, crop):
     # PIL's crop is black where it juts out of the file.
     seen = np.asarray(Image.fromarray(noise).crop(box))
     expected.append(resized(seen, load_size))
-  (batch,) = streaming.read(paths, load_size=load_size, crop=crop)
-  assert batch["file_size"].tolist() == [list(size) for size in _SIZES]
-  for image, wanted in zip(batch["image"], expected, strict=True):
+  batch = _read(paths, load_size, crop)
+  assert batch.sizes.tolist() == [list(size) for size in _SIZES]
+  for image, wanted in zip(batch.images, expected, strict=True):
     assert np.abs(image - wanted).max() <= 1.5
 
 
@@ -111,11 +118,11 @@ def test_extreme_aspect_ratio_costs_no_memory(tmp_path):
   strip = np.zeros((1, 60_001, 3), np.uint8)
   strip[0, 30_000] = [10, 20, 30]
   Image.fromarray(strip).save(tmp_path / "a.png")
-  (batch,) = streaming.read([tmp_path / "a.png"], load_size=200)
-  assert batch["image"].shape == (1, 200, 200, 3)
-  np.testing.assert_array_equal(batch["image"][0, 100, 100], [10, 20, 30])
+  images = _read([tmp_path / "a.png"], 200).images
+  assert images.shape == (1, 200, 200, 3)
+  np.testing.assert_array_equal(images[0, 100, 100], [10, 20, 30])
   # DVE's square of it would take 10 GB: broken, like any other.
-  assert not list(streaming.read([tmp_path / "a.png"], load_size=9, crop="dve"))
+  assert list(_read([tmp_path / "a.png"], 9, "dve").errors) == [0]
 
 
 def test_every_colour_type_becomes_rgb(tmp_path):
@@ -139,9 +146,10 @@ def test_every_colour_type_becomes_rgb(tmp_path):
   paths = [tmp_path / name for name in pictures]
   for path, picture in zip(paths, pictures.values(), strict=True):
     picture.save(path)
-  (batch,) = streaming.read(paths, load_size=40)
-  assert batch["index"].tolist() == list(range(len(pictures)))
-  for image, path in zip(batch["image"], paths, strict=True):
+  batch = _read(paths, 40)
+  assert batch.index.tolist() == list(range(len(pictures)))
+  assert not batch.errors
+  for image, path in zip(batch.images, paths, strict=True):
     # Pillow clips 16 bits to 8 where it should scale them.
     oracle = grey if "sixteen" in path.name else Image.open(path)
     difference = np.asarray(oracle.convert("RGB")).astype(int) - image
@@ -157,16 +165,17 @@ def test_orientation_tag_is_ignored(tmp_path):
   picture.save(tmp_path / "plain.jpg")
   picture.save(tmp_path / "turned.jpg", exif=exif)
   paths = [tmp_path / "plain.jpg", tmp_path / "turned.jpg"]
-  (batch,) = streaming.read(paths, load_size=40)
-  np.testing.assert_array_equal(batch["image"][0], batch["image"][1])
+  images = _read(paths, 40).images
+  np.testing.assert_array_equal(images[0], images[1])
 
 
-def test_stream_equals_cache_byte_for_byte(tmp_path):
+@pytest.mark.parametrize("tf_data", [False, True])
+def test_stream_equals_cache_byte_for_byte(tmp_path, tf_data):
   """Both datasets give the same training and evaluation batches."""
   paths = _write(tmp_path, 9)
-  options = dict(image_size=20, load_size=28, pixels=np.ones((9, 2, 2)))
-  cached = scan(paths, cache=True, **options)
-  stream = scan(paths, cache=False, **options)
+  options = dict(pixels=np.ones((9, 2, 2)), tf_data=tf_data)
+  cached = scan(paths, geometry.Frame(20, 28), cache=True, **options)
+  stream = scan(paths, geometry.Frame(20, 28), cache=False, **options)
   assert isinstance(cached, in_memory.ArrayDataset)
   assert isinstance(stream, streaming.StreamingDataset)
   assert len(cached) == len(stream) == 9
@@ -195,7 +204,7 @@ def test_stream_equals_cache_byte_for_byte(tmp_path):
 
 def test_stream_restarts_like_a_straight_run(tmp_path):
   """100 batches straight are 40 batches and a restart at 40 for 60 more."""
-  data = streaming.StreamingDataset(_write(tmp_path, 5), load_size=16)
+  data = streaming.StreamingDataset(_write(tmp_path, 5), FRAME)
   straight = list(itertools.islice(data.batches(3, seed=1), 100))
   halves = [
     *itertools.islice(data.batches(3, seed=1), 40),
@@ -216,8 +225,7 @@ def test_one_broken_of_twenty_is_skipped(tmp_path, warnings_logged, how, cache):
   names = [path.name for path in paths]
   data = scan(
     paths,
-    image_size=16,
-    load_size=16,
+    FRAME,
     pixels=pixels,
     names=names,
     cache=cache,
@@ -230,18 +238,18 @@ def test_one_broken_of_twenty_is_skipped(tmp_path, warnings_logged, how, cache):
   sizes = np.array([_SIZES[i % len(_SIZES)] for i in range(20) if i != 4])
   kept = np.delete(pixels, 4, axis=0)
   np.testing.assert_allclose(
-    geometry.Frame(16, 16).coords_to_file(data.points, sizes), kept, atol=1e-4
+    FRAME.coords_to_file(data.points, sizes), kept, atol=1e-4
   )
   (batch,) = data.eval_batches(19)
-  (alone,) = streaming.read(paths[:4] + paths[5:], load_size=16)
-  np.testing.assert_array_equal(batch["image"], alone["image"])
+  alone = _read(paths[:4] + paths[5:], 16)
+  np.testing.assert_array_equal(batch["image"], alone.images)
 
 
 def test_missing_file_counts_as_broken(tmp_path, warnings_logged):
   """A path that vanished is skipped like a broken picture."""
   paths = _write(tmp_path, 4)
   paths[0].unlink()
-  assert len(scan(paths, image_size=8, load_size=8)) == 3
+  assert len(scan(paths, geometry.Frame(8, 8))) == 3
   assert str(paths[0]) in warnings_logged[0]
 
 
@@ -259,11 +267,11 @@ def test_many_broken_files_are_fatal(
   for i, path in enumerate(paths):
     path.write_bytes(b"" if 0 < n - i <= broken else data.getvalue())
   if not fatal:
-    assert len(scan(paths, image_size=8, load_size=8)) == n - broken
+    assert len(scan(paths, geometry.Frame(8, 8))) == n - broken
     assert f"{broken} of {n}" in warnings_logged[0]
     return
   with pytest.raises(UserError) as error:
-    scan(paths, image_size=8, load_size=8)
+    scan(paths, geometry.Frame(8, 8))
   assert str(paths[n - broken]) in str(error.value)
   assert f"{broken} broken of {n}" in str(error.value)
   assert "\n" not in str(error.value)
@@ -276,7 +284,7 @@ def test_warning_names_ten_files_at_most(tmp_path, warnings_logged):
   paths = [tmp_path / f"{i:04d}.png" for i in range(1300)]
   for i, path in enumerate(paths):
     path.write_bytes(b"" if i < 12 else data.getvalue())
-  assert len(scan(paths, image_size=4, load_size=4)) == 1288
+  assert len(scan(paths, geometry.Frame(4, 4))) == 1288
   (line,) = warnings_logged
   assert line.count(".png") == 10
   assert line.endswith("0009.png and 2 more")
@@ -286,13 +294,13 @@ def test_cache_larger_than_memory_is_refused(tmp_path):
   """A cache beyond the machine's memory names the mend, and allocates none."""
   paths = [tmp_path / "a.png"] * 10
   with pytest.raises(UserError, match="cache=False"):
-    scan(paths, image_size=8, load_size=4_000_000)
+    scan(paths, geometry.Frame(8, 4_000_000))
 
 
 def test_user_environment_is_kept_and_import_is_quiet():
   """A log level set by the user stays, and TensorFlow loads without a note."""
   code = (
-    "import os, c3_jax.data.streaming as p;"
+    "import os, c3_jax.data.tf_data as p;"
     "print(os.environ['TF_CPP_MIN_LOG_LEVEL'], p.tf.config.get_visible_devices"
     "('GPU'))"
   )
@@ -308,11 +316,11 @@ def test_user_environment_is_kept_and_import_is_quiet():
 
 
 def test_missing_tensorflow_is_one_line():
-  """Without TensorFlow, importing the pipeline says what to do."""
+  """Without TensorFlow, the tf.data pipeline says what to do."""
   code = (
     "import sys; sys.modules['tensorflow'] = None\n"
     "from c3_jax.errors import UserError\n"
-    "try: import c3_jax.data.streaming\n"
+    "try: import c3_jax.data.tf_data\n"
     "except UserError as e: print(e)"
   )
   done = subprocess.run(
@@ -328,11 +336,11 @@ def test_a_file_that_breaks_is_replaced_in_training(
 ):
   """The next good one stands in, in every batch, shard and restart; once."""
   paths = _write(tmp_path, 8)
-  whole = streaming.StreamingDataset(paths, load_size=16)
+  whole = streaming.StreamingDataset(paths, FRAME)
   (good,) = whole.eval_batches(8)
   for i in (2, 3):
     _spoil(paths[i], how)
-  data = streaming.StreamingDataset(paths, load_size=16)
+  data = streaming.StreamingDataset(paths, FRAME)
   expected = good["image"][[0, 1, 4, 4, 4, 5, 6, 7]]
   straight = list(itertools.islice(data.batches(6, seed=4), 9))
   shards = [data.batches(6, seed=4, start_step=5, shard=(i, 2)) for i in (0, 1)]
@@ -348,10 +356,10 @@ def test_a_file_that_breaks_is_replaced_in_training(
 def test_the_first_pictures_stand_in_for_broken_ones(tmp_path, warnings_logged):
   """`first` gives what training sees, as an array; fewer if there are fewer."""
   paths = _write(tmp_path, 6)
-  whole = streaming.StreamingDataset(paths, load_size=16)
+  whole = streaming.StreamingDataset(paths, FRAME)
   (good,) = whole.eval_batches(6)
   _spoil(paths[1], "zero")
-  data = streaming.StreamingDataset(paths, load_size=16)
+  data = streaming.StreamingDataset(paths, FRAME)
   first = data.first(4)
   np.testing.assert_array_equal(first.images, good["image"][[0, 2, 2, 3]])
   assert first.names == data.names[:4]
@@ -364,9 +372,8 @@ def test_names_that_are_no_utf8(tmp_path):
   (path,) = _write(tmp_path, 1)
   odd = os.path.join(tmp_path, "b\udcff.jpg")
   os.rename(path, odd)
-  (batch,) = streaming.read([odd], load_size=16)
-  data = streaming.StreamingDataset([odd], load_size=16)
-  np.testing.assert_array_equal(data.first(1).images, batch["image"])
+  data = streaming.StreamingDataset([odd], FRAME)
+  np.testing.assert_array_equal(data.first(1).images, _read([odd], 16).images)
   assert data.names == [odd]
 
 
@@ -375,7 +382,7 @@ def test_too_many_files_that_break_stop_the_run(tmp_path, warnings_logged):
   paths = _write(tmp_path, 12)
   for path in paths[3:7]:
     _spoil(path, "zero")
-  data = streaming.StreamingDataset(paths, load_size=8)
+  data = streaming.StreamingDataset(paths, geometry.Frame(8, 8))
   with pytest.raises(UserError, match="one of 4 broken of 12"):
     for _ in itertools.islice(data.batches(4, seed=0), 3):
       pass
@@ -384,7 +391,7 @@ def test_too_many_files_that_break_stop_the_run(tmp_path, warnings_logged):
 def test_evaluation_refuses_a_file_that_broke(tmp_path):
   """No sample is left out or replaced there."""
   paths = _write(tmp_path, 5)
-  data = streaming.StreamingDataset(paths, load_size=8)
+  data = streaming.StreamingDataset(paths, geometry.Frame(8, 8))
   _spoil(paths[4], "zero")
   with pytest.raises(UserError, match=f"{paths[4]} cannot be decoded"):
     list(data.eval_batches(3))
@@ -394,13 +401,13 @@ def test_a_reader_stands_in_for_files(tmp_path, warnings_logged):
   """Encoded pictures from elsewhere: the same batches, broken ones left out."""
   paths = _write(tmp_path, 7)
   encoded = [path.read_bytes() for path in paths]
-  files = scan(paths[:4] + paths[5:], image_size=8, load_size=8)
+  frame = geometry.Frame(8, 8)
+  files = scan(paths[:4] + paths[5:], frame)
   encoded[4] = b""
   for cache in (True, False):
     data = scan(
       [f"key {i}" for i in range(7)],
-      image_size=8,
-      load_size=8,
+      frame,
       cache=cache,
       reader=encoded.__getitem__,
     )
@@ -419,5 +426,5 @@ def test_jpegs_cut_off_in_their_header_leave_stderr_alone(tmp_path, capfd):
     paths.append(tmp_path / f"{n}.jpg")
     paths[-1].write_bytes(data[:n])
   assert len(paths) > 20
-  assert not list(streaming.read(paths, load_size=8))
+  assert len(_read(paths, 8).errors) == len(paths)
   assert capfd.readouterr() == ("", "")

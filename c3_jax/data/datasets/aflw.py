@@ -2,17 +2,17 @@
 
 lmdis (a re-crop of the faces, used by IMM; 10,122 / 2,991):
 
-  DIR/output/*                             pictures
+  DIR/output/*                             images
   DIR/aflw_{train,test}_images.txt         their names
   DIR/aflw_{train,test}_keypoints.mat      gt [n, 5, 2] as (y, x) in pixels of
-                                           pictures of hw [n, 2]
+                                           images of hw [n, 2]
 
 mtfl (crops of 150 x 150, used by DVE; 10,122 / 2,995):
 
-  DIR/aflw_cropped/facedata_cropped.csv    training pictures: set is 1
-  DIR/MTFL/testing.txt, MTFL/AFLW/*        test pictures
+  DIR/aflw_cropped/facedata_cropped.csv    training images: set is 1
+  DIR/MTFL/testing.txt, MTFL/AFLW/*        test images
 
-The order is left eye (in the picture), right eye, nose, mouth left, right. The
+The order is left eye (in the image), right eye, nose, mouth left, right. The
 points of mtfl count from 1, those of lmdis are taken to count from 0.
 """
 
@@ -21,6 +21,7 @@ import csv
 import numpy as np
 
 from c3_jax.data.datasets import lists
+from c3_jax.data.scan import scan
 from c3_jax.errors import UserError
 
 RELEASES = ("lmdis", "mtfl")
@@ -37,9 +38,9 @@ def read_split(root, *, split, release):
     release: "lmdis" or "mtfl".
 
   Returns:
-    (images, names, pixels, sizes): the folder of the pictures; n names
-    relative to it; float64 [n, 5, 2] (x, y), 0 = centre of the first pixel;
-    (width, height), or [n, 2] of them, of the pictures that these refer to.
+    (images, names, pixels, sizes): the folder of the images; n names relative
+    to it; float64 [n, 5, 2] (x, y), 0 = centre of the first pixel; (width,
+    height), or [n, 2] of them, of the images that these refer to.
 
   Raises:
     UserError: if the folder is not as described above.
@@ -137,17 +138,15 @@ def _numbers(path, cells):
   return numbers
 
 
-def load_aflw(root, *, split, release, image_size, load_size, crop, cache):
+def load_aflw(root, frame, *, split, release, cache):
   """Loads one split.
 
   Args:
     root: the folder.
-    split: "train", "fit" (the same pictures, with points) or "test".
+    frame: `geometry.Frame`.
+    split: "train", "fit" (the same images, with points) or "test".
     release: "lmdis" or "mtfl".
-    image_size: side of the model frame in pixels.
-    load_size: side of a loaded picture in pixels.
-    crop: rule of `arrays.crop_box`.
-    cache: keep the decoded pictures in memory.
+    cache: keep the decoded images in memory.
 
   Returns:
     ArrayDataset if cache, else StreamingDataset.
@@ -156,17 +155,12 @@ def load_aflw(root, *, split, release, image_size, load_size, crop, cache):
     root, split="test" if split == "test" else "train", release=release
   )
   lists.check_files(images, names, f"AFLW's {release} lists")
-
-  # Not at the top: mistakes in a folder are found without TensorFlow.
-  from c3_jax.data.scan import scan
-
   return scan(
     [images / name for name in names],
-    image_size=image_size,
-    load_size=load_size,
+    frame,
     pixels=None if split == "train" else pixels,
     pixels_size=sizes,
     names=names,
     cache=cache,
-    crop=crop,
+    tf_data=True,
   )

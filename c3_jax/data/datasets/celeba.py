@@ -1,35 +1,37 @@
 """CelebA (aligned) and MAFL, in the layout of their download pages.
 
-  DIR/img_align_celeba/*.jpg               202,599 pictures, 178 x 218
+  DIR/img_align_celeba/*.jpg               202,599 images, 178 x 218
   DIR/list_landmarks_align_celeba.txt      eyes, nose, corners of the mouth
   DIR/list_eval_partition.txt              0 train, 1 validation, 2 test
   DIR/identity_CelebA.txt                  for config.data.exclude=identity
   DIR/MAFL/training.txt, testing.txt       the lists of MAFL
 
-The lists may also lie in Anno/ and Eval/ (MAFL's in DIR itself), the pictures
-in Img/. Points are used as pixels with 0 at the centre of the first one.
+The lists may also lie in Anno/ and Eval/ (MAFL's in DIR itself), the images in
+Img/. Points are used as pixels with 0 at the centre of the first one.
 """
 
 import numpy as np
 from PIL import Image
 
+from c3_jax.data import streaming
 from c3_jax.data.datasets import lists
+from c3_jax.data.scan import scan
 from c3_jax.errors import UserError
 
 SIZE = (178, 218)
 EXCLUDE = ("mafl_test", "mafl", "identity")
-POINTS = 5  # Left eye (in the picture), right eye, nose, mouth left, right.
+POINTS = 5  # Left eye (in the image), right eye, nose, mouth left, right.
 
 
 def training_names(partition, mafl_train, mafl_test, exclude, identity=None):
-  """Names of the pictures to learn from.
+  """Selects the images to learn from.
 
   Args:
     partition: dict name -> 0, 1 or 2.
     mafl_train, mafl_test: lists of names.
-    exclude: what to leave out of partition 0: "mafl_test", the test pictures
-      (IMM); "mafl", all of MAFL (DVE); "identity", every picture of a person
-      who is in MAFL's test pictures.
+    exclude: what to leave out of partition 0: "mafl_test", the test images
+      (IMM); "mafl", all of MAFL (DVE); "identity", every image of a person who
+      is in MAFL's test images.
     identity: dict name -> number of the person; for "identity".
 
   Returns:
@@ -62,7 +64,7 @@ def _person(identity, name):
 
 
 def read_partition(root):
-  """(path, dict name -> 0, 1 or 2) of list_eval_partition.txt."""
+  """Reads list_eval_partition.txt: (path, dict name -> 0, 1 or 2)."""
   name = "list_eval_partition.txt"
   path = lists.find(root, name, f"Eval/{name}")
   table = lists.read_table(path, 1)
@@ -70,27 +72,27 @@ def read_partition(root):
 
 
 def read_identity(root):
-  """dict name -> number of the person, as text."""
+  """Reads identity_CelebA.txt: dict name -> number of the person, as text."""
   name = "identity_CelebA.txt"
   path = lists.find(root, name, f"Anno/{name}")
   return {name: i for name, (i,) in lists.read_table(path, 1).items()}
 
 
 def read_mafl(root, split):
-  """(path, names) of MAFL's "training" or "testing" list."""
+  """Reads MAFL's "training" or "testing" list: (path, names)."""
   path = lists.find(root, f"MAFL/{split}.txt", f"{split}.txt")
   return path, lists.read_lines(path)
 
 
 def read_landmarks(root, names):
-  """Annotated points of some pictures.
+  """Reads the annotated points of some images.
 
   Args:
     root: folder of the dataset.
     names: list of n file names.
 
   Returns:
-    float64 [n, 5, 2] (x, y) in pixels of the 178 x 218 pictures.
+    float64 [n, 5, 2] (x, y) in pixels of the 178 x 218 images.
 
   Raises:
     UserError: if the file is not as described, or lacks a name.
@@ -98,7 +100,7 @@ def read_landmarks(root, names):
   name = "list_landmarks_align_celeba.txt"
   path = lists.find(root, name, f"Anno/{name}")
   lines = lists.read_lines(path)
-  # Below the number of pictures and the names of the columns.
+  # Below the number of images and the names of the columns.
   rows = lines[2:]
   if not rows or lines[0] != str(len(rows)):
     raise UserError(
@@ -116,7 +118,7 @@ def read_landmarks(root, names):
 
 
 def find_images(root):
-  """The folder of the aligned pictures."""
+  """Finds the folder of the aligned images."""
   name = "img_align_celeba"
   folder = lists.find(root, name, f"Img/{name}")
   # The archive holds a folder of its own name, and so do some copies of it.
@@ -124,34 +126,30 @@ def find_images(root):
 
 
 def check_release(path):
-  """Refuses CelebA's other pictures (in the wild, or cropped otherwise)."""
+  """Refuses CelebA's other images (in the wild, or cropped otherwise)."""
   try:
-    with Image.open(path) as picture:
-      width, height = picture.size
+    with Image.open(path) as image:
+      width, height = image.size
   except OSError:  # Broken, which is counted and named elsewhere.
     return
-  # Copies at another scale will do: halved pictures are 89 x 109.
+  # Copies at another scale are accepted: halved images are 89 x 109.
   if abs(width * SIZE[1] / SIZE[0] - height) > 1:
     raise UserError(
       f"{path} has {width} x {height} pixels, which is not the shape of "
-      "CelebA's aligned 178 x 218 pictures; take img_align_celeba."
+      "CelebA's aligned 178 x 218 images; take img_align_celeba."
     )
 
 
-def load_celeba(
-  root, *, split, image_size, load_size, crop, exclude, cache, train="celeba"
-):
+def load_celeba(root, frame, *, split, exclude, cache, train="celeba"):
   """Loads one split.
 
   Args:
     root: the folder.
-    split: "train", "fit" (MAFL's training pictures) or "test" (MAFL's).
-    image_size: side of the model frame in pixels.
-    load_size: side of a loaded picture in pixels.
-    crop: rule of `arrays.crop_box`.
+    frame: `geometry.Frame`.
+    split: "train", "fit" (MAFL's training images) or "test" (MAFL's).
     exclude: see `training_names`.
-    cache: keep the decoded pictures in memory.
-    train: "celeba", or "mafl" to learn from MAFL's training pictures alone.
+    cache: keep the decoded images in memory.
+    train: "celeba", or "mafl" to learn from MAFL's training images alone.
 
   Returns:
     ArrayDataset if cache, else StreamingDataset; "train" has no points.
@@ -175,31 +173,20 @@ def load_celeba(
       root, "testing" if split == "test" else "training"
     )
   if not names:
-    raise UserError(f"{source} names no picture for {split}.")
+    raise UserError(f"{source} names no image for {split}.")
   lists.check_files(images, names, source)
   check_release(images / names[0])
 
-  # Not at the top: mistakes in a folder are found without TensorFlow.
-  from c3_jax.data import streaming
-  from c3_jax.data.scan import scan
-
   paths = [images / name for name in names]
   if split == "train" and not cache:
-    # 162,000 pictures: broken ones are found as they come.
-    return streaming.StreamingDataset(
-      paths,
-      load_size=load_size,
-      image_size=image_size,
-      names=names,
-      crop=crop,
-    )
+    # 162,000 images: broken ones are found as they come.
+    return streaming.StreamingDataset(paths, frame, names=names, tf_data=True)
   return scan(
     paths,
-    image_size=image_size,
-    load_size=load_size,
+    frame,
     pixels=None if split == "train" else read_landmarks(root, names),
     pixels_size=SIZE,
     names=names,
     cache=cache,
-    crop=crop,
+    tf_data=True,
   )

@@ -1,4 +1,4 @@
-"""A folder of pictures, with landmarks for some of them or for none.
+"""A folder of images, with landmarks for some of them or for none.
 
   DIR/images/        .jpg, .jpeg and .png, nested as you like
   DIR/landmarks.csv  optional: file,split,x1,y1,x2,y2,...
@@ -6,7 +6,7 @@
 `file` is relative to images/, `split` is train or test (or unlabeled, where
 the points may be left empty), x and y are pixels of that file, 0 = centre of
 the first pixel. Other columns are ignored, and images without a row are
-unlabelled. Pictures that lie directly in DIR, without images/, will do too.
+unlabelled. Images may also lie directly in DIR, without images/.
 """
 
 import csv
@@ -19,6 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from c3_jax.data import find
+from c3_jax.data.scan import scan
 from c3_jax.errors import UserError
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -36,29 +38,25 @@ class Row(NamedTuple):
 
 def load_folder(
   root,
+  frame,
   *,
   split,
-  image_size,
-  load_size,
   landmarks="landmarks.csv",
   extra_root=None,
   cache=True,
-  crop="square",
 ):
   """Loads one split of a folder, sorted by file name.
 
   Args:
     root: the folder.
+    frame: `geometry.Frame`.
     split: "train" is every image that the csv does not put into the test
       split, without points; "fit" and "test" are the rows of the csv with
       split train and test, with points.
-    image_size: side of the model frame in pixels.
-    load_size: side of a loaded picture in pixels, at least image_size.
     landmarks: csv file, relative to root. Only the default may be missing.
     extra_root: another such folder. All of its images, but for the test rows
       of its own landmarks.csv, join "train".
-    cache: keep the decoded pictures in memory.
-    crop: rule of `arrays.crop_box`.
+    cache: keep the decoded images in memory.
 
   Returns:
     ArrayDataset if cache, else StreamingDataset; None if split is "fit" or
@@ -91,24 +89,12 @@ def load_folder(
     names = [row.file for row in rows]
     paths = [images / name for name in names]
     pixels = np.stack([row.pixels for row in rows])
-
-  # Not at the top: mistakes in a folder are found without TensorFlow.
-  from c3_jax.data.scan import scan
-
-  return scan(
-    paths,
-    image_size=image_size,
-    load_size=load_size,
-    pixels=pixels,
-    names=names,
-    cache=cache,
-    crop=crop,
-  )
+  return scan(paths, frame, pixels=pixels, names=names, cache=cache)
 
 
 def _training_images(images, files, rows):
-  """(paths, names) of the files that no row puts into the test split."""
-  # By real path, for a link to a test image is that image.
+  """Selects the files that no row puts into the test split: (paths, names)."""
+  # By real path, because a link to a test image is that image.
   held_out = {
     os.path.realpath(images / row.file) for row in rows if row.split == "test"
   }
@@ -117,7 +103,7 @@ def _training_images(images, files, rows):
 
 
 def _extra_images(root, seen):
-  """(paths, names) of the training images of root, less the real paths seen."""
+  """Lists root's training images that are not among the real paths seen."""
   images, files = list_images(root)
   rows = _landmarks_of(root, images, files, "landmarks.csv")
   paths, names = _training_images(images, files, rows)
@@ -127,43 +113,30 @@ def _extra_images(root, seen):
 
 
 def list_images(root, suffixes=_SUFFIXES):
-  """Finds the pictures of a folder.
+  """Finds the images of a folder.
 
   Args:
-    root: a folder with a subfolder images/, or else with the pictures.
-    suffixes: of their names, in lower case.
+    root: a folder with a subfolder images/, or else with the images.
+    suffixes: as of `find.walk`.
 
   Returns:
-    (images, files): the folder that holds the pictures, a Path, and their
-    names relative to it, sorted, with forward slashes. Hidden files and
-    folders are passed over.
+    (images, files): the folder that holds the images, a Path, and their names
+    as `find.walk` gives them.
 
   Raises:
-    UserError: if root is not a folder or has no pictures.
+    UserError: if root is not a folder or has no images.
   """
   root = pathlib.Path(root)
   if not root.is_dir():
     what = "is not a folder" if root.exists() else "does not exist"
     raise UserError(f"{root} {what}; give the folder that holds images/.")
   images = root / "images" if (root / "images").is_dir() else root
-  files, visited = [], set()
-  for folder, subfolders, names in os.walk(images, followlinks=True):
-    real = os.path.realpath(folder)
-    # A link to a folder further up would otherwise be walked again and again.
-    if real in visited:
-      subfolders.clear()
-      continue
-    visited.add(real)
-    subfolders[:] = sorted(s for s in subfolders if not s.startswith("."))
-    for name in names:
-      if name.lower().endswith(suffixes) and not name.startswith("."):
-        path = pathlib.Path(folder, name)
-        files.append(path.relative_to(images).as_posix())
+  files = find.walk(images, suffixes)
   if not files:
     raise UserError(
       f"{images} has no images; put {_or(suffixes)} files into it."
     )
-  return images, sorted(files)
+  return images, files
 
 
 def _or(words):

@@ -7,7 +7,7 @@ from c3_jax.errors import UserError
 
 
 def find(root, *candidates):
-  """The first of several places that exists.
+  """Finds the first of several places that exists.
 
   Args:
     root: folder of the dataset.
@@ -17,7 +17,7 @@ def find(root, *candidates):
     A Path.
 
   Raises:
-    UserError: names what is missing, where it was looked for, and the mend.
+    UserError: names what is missing, where it was looked for, and the remedy.
   """
   root = pathlib.Path(root)
   if not root.is_dir():
@@ -36,7 +36,7 @@ def find(root, *candidates):
 
 
 def read_lines(path):
-  """The lines of a text file that are not empty, stripped.
+  """Reads the lines of a text file that are not empty, stripped.
 
   Raises:
     UserError: if it cannot be read.
@@ -68,7 +68,7 @@ def read_table(path, columns):
 
 
 def parse_table(path, lines, columns):
-  """As `read_table`, of lines that come from the file `path`."""
+  """Parses lines of the file `path` as `read_table` does."""
   table = {}
   for line in lines:
     name, *numbers = line.split()
@@ -92,7 +92,7 @@ def _is_number(text):
 
 
 def check_files(folder, names, source):
-  """Makes sure that a folder holds every file of a list.
+  """Checks that a folder holds every file of a list.
 
   Args:
     folder: where the files are.

@@ -1,4 +1,4 @@
-"""LSUN's cars and bedrooms: unlabelled pictures.
+"""LSUN's cars and bedrooms: unlabelled images.
 
   DIR/car/data.mdb                  the LMDB as downloaded, objects
   DIR/bedroom_train_lmdb/data.mdb   the LMDB as downloaded, scenes
@@ -8,7 +8,9 @@ The values of the LMDB are WebP or JPEG files. The package lmdb, which reads
 it, is not among c3_jax's requirements.
 """
 
+from c3_jax.data import streaming
 from c3_jax.data.datasets import folder, lists
+from c3_jax.data.scan import scan
 from c3_jax.errors import UserError
 
 CATEGORIES = ("car", "bedroom")
@@ -16,7 +18,7 @@ SUFFIXES = (".webp", ".jpg", ".jpeg", ".png")
 
 
 class Lmdb:
-  """The encoded pictures of an LMDB, in the order of their keys.
+  """The encoded images of an LMDB, in the order of their keys.
 
   Attributes:
     keys: list of n bytes.
@@ -28,7 +30,7 @@ class Lmdb:
       import lmdb
     except ModuleNotFoundError as error:
       raise UserError(
-        f"{path} is an LMDB: pip install lmdb, or export the pictures to a "
+        f"{path} is an LMDB: pip install lmdb, or export the images to a "
         "folder."
       ) from error
     try:
@@ -48,13 +50,13 @@ class Lmdb:
       ) from error
 
   def read(self, index):
-    """bytes of one picture."""
+    """Reads the bytes of one image; many threads may do so at once."""
     with self._env.begin() as transaction:
       return transaction.get(self.keys[index])
 
 
 def find_source(root, category):
-  """The folder of a category: an LMDB (with data.mdb) or exported pictures."""
+  """Finds the folder of a category: an LMDB (data.mdb) or exported images."""
   if category not in CATEGORIES:
     raise UserError(
       f"config.data.category is {category!r}: use one of "
@@ -67,17 +69,15 @@ def find_source(root, category):
   return lists.find(root, *places[category])
 
 
-def load_lsun(root, *, category, image_size, load_size, crop, cache, limit=0):
+def load_lsun(root, frame, *, category, cache, limit=0):
   """Loads a category.
 
   Args:
     root: the folder.
+    frame: `geometry.Frame`.
     category: "car" or "bedroom".
-    image_size: side of the model frame in pixels.
-    load_size: side of a loaded picture in pixels.
-    crop: rule of `arrays.crop_box`.
-    cache: keep the decoded pictures in memory.
-    limit: use the first so many pictures; 0 for all.
+    cache: keep the decoded images in memory.
+    limit: use the first so many images; 0 for all.
 
   Returns:
     ArrayDataset if cache, else StreamingDataset; without points.
@@ -98,25 +98,9 @@ def load_lsun(root, *, category, image_size, load_size, crop, cache, limit=0):
     names = names[:limit] if limit else names
     paths = [images / name for name in names]
 
-  # Not at the top: mistakes in a folder are found without TensorFlow.
-  from c3_jax.data import streaming
-  from c3_jax.data.scan import scan
-
   if not cache:
-    # Millions of pictures: broken ones are found as they come.
+    # Millions of images: broken ones are found as they come.
     return streaming.StreamingDataset(
-      paths,
-      load_size=load_size,
-      image_size=image_size,
-      names=names,
-      crop=crop,
-      reader=reader,
+      paths, frame, names=names, reader=reader, tf_data=True
     )
-  return scan(
-    paths,
-    image_size=image_size,
-    load_size=load_size,
-    names=names,
-    crop=crop,
-    reader=reader,
-  )
+  return scan(paths, frame, names=names, reader=reader)

@@ -1,4 +1,4 @@
-"""PF-PASCAL: listed pairs of VOC pictures with matching points.
+"""PF-PASCAL: listed pairs of VOC images with matching points.
 
   DIR/PF-dataset-PASCAL/JPEGImages/*.jpg   as the authors scaled them (longer
                                            side 300), or
@@ -18,13 +18,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from c3_jax import geometry
 from c3_jax.data import pairs
 from c3_jax.data.datasets import lists
+from c3_jax.data.scan import read_good
 from c3_jax.errors import UserError
 
 SPLITS = {"train": "train", "fit": "val", "test": "test"}
-# No coordinate of the lists exceeds it: the longer side of their pictures.
+# No coordinate of the lists exceeds it: the longer side of their images.
 LONGER_SIDE = 300
 
 
@@ -95,15 +95,15 @@ def _parse(row):
 
 
 def leak_free(test, seen):
-  """Which test pairs are new.
+  """Finds the test pairs that are new.
 
   Args:
     test: list of n Pair.
     seen: list of Pair that training and selection may have used.
 
   Returns:
-    dict of bool [n]: "pair_disjoint", the two pictures are no pair of `seen`
-    in either order; "image_disjoint", neither picture is in any.
+    dict of bool [n]: "pair_disjoint", the two images are no pair of `seen`
+    in either order; "image_disjoint", neither image is in any.
   """
   couples = {frozenset((row.source, row.target)) for row in seen}
   files = {name for row in seen for name in (row.source, row.target)}
@@ -114,31 +114,15 @@ def leak_free(test, seen):
   }
 
 
-def write_leak_free(test, seen, path):
-  """Writes the new test pairs as names: a csv, one row a pair.
-
-  Args:
-    test, seen: see `leak_free`.
-    path: file to write; its column image_disjoint is 0 or 1.
-  """
-  new = leak_free(test, seen)
-  with open(path, "w", newline="") as file:
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["source_image", "target_image", "image_disjoint"])
-    for row, pair, image in zip(test, *new.values(), strict=True):
-      if pair:
-        writer.writerow([row.source, row.target, int(image)])
-
-
 def read_split(root, split):
-  """(path, list of Pair) of "train", "val" or "test"."""
+  """Reads the list of "train", "val" or "test": (path, list of Pair)."""
   name = f"{split}_pairs.csv"
   path = lists.find(root, f"image_pairs/{name}", name)
   return path, read_pairs(path)
 
 
 def find_images(root):
-  """The folder of the pictures."""
+  """Finds the folder of the images."""
   return lists.find(
     root,
     "PF-dataset-PASCAL/JPEGImages",
@@ -148,13 +132,13 @@ def find_images(root):
   )
 
 
-def load_pf_pascal(root, *, split, size):
+def load_pf_pascal(root, frame, *, split):
   """Loads one split.
 
   Args:
     root: the folder.
+    frame: `geometry.Frame` that sees whole images.
     split: "train", "fit" (the validation list) or "test".
-    size: side of the pictures in pixels.
 
   Returns:
     `pairs.PairDataset`; "test" has the subsets of `leak_free`, with training
@@ -171,83 +155,62 @@ def load_pf_pascal(root, *, split, size):
   if split == "test":
     seen = [row for s in ("train", "val") for row in read_split(root, s)[1]]
   paths = [images / name for name in names]
-  return make_dataset(rows, names, size, paths=paths, seen=seen, where=images)
+  return make_dataset(rows, names, frame, paths=paths, seen=seen, where=images)
 
 
-def make_dataset(rows, names, size, *, paths, seen, where, reader=None):
-  """Decodes the pictures of a list of pairs.
+def make_dataset(rows, names, frame, *, paths, seen, where, reader=None):
+  """Decodes the images of a list of pairs.
 
   Args:
     rows: list of n Pair.
     names: list of m file names, all those of the rows.
-    size: side of the pictures in pixels.
+    frame: `geometry.Frame` that sees whole images.
     paths: list of the m files.
     seen: list of Pair; where there are any, the subsets of `leak_free` are
       marked.
-    where: what holds the pictures, for messages.
+    where: what holds the images, for messages.
     reader: function index -> bytes that stands in for the files, or None.
 
   Returns:
-    `pairs.PairDataset`, without the pairs whose pictures are broken.
+    `pairs.PairDataset`, without the pairs whose images are broken.
 
   Raises:
-    UserError: if too many are broken, or points lie outside their pictures.
+    UserError: if too many are broken, or points lie outside their images.
   """
-  pictures, sizes, good = _decode(paths, size, reader)
+  images, sizes, good = read_good(paths, frame, reader=reader)
   index = {names[i]: row for row, i in enumerate(good)}
   rows = [row for row in rows if {row.source, row.target} <= index.keys()]
   ends = np.array([[index[row.source], index[row.target]] for row in rows])
   points, visible = pairs.pad([row.points for row in rows])
-  frame = _to_frame(points, sizes[ends])
-  outside = visible & (np.abs(frame).max((1, 3)) > 1.02)
+  coords = frame.file_to_coords(points - 1, _listed(sizes[ends]))
+  outside = visible & (np.abs(coords).max((1, 3)) > 1.02)
   if outside.any():
     first = rows[int(np.argmax(outside.any(1)))]
     raise UserError(
-      f"points of {first.source} or {first.target} lie outside the pictures "
-      f"of {where}; take the pictures of PF-PASCAL or VOC2012."
+      f"points of {first.source} or {first.target} lie outside the images "
+      f"of {where}; take the images of PF-PASCAL or VOC2012."
     )
   return pairs.PairDataset(
-    pictures,
+    images,
     [names[i] for i in good],
     sizes,
     ends,
     flips=[row.flip for row in rows],
     categories=[row.category for row in rows],
-    points=np.where(visible[:, None, :, None], frame, 0),
+    points=np.where(visible[:, None, :, None], coords, 0),
     visible=visible,
     subsets=leak_free(rows, seen) if seen else {},
   )
 
 
-def _to_frame(points, sizes):
-  """Pixels of the lists to [-1, 1] of the pictures.
+def _listed(sizes):
+  """Gives the sizes of images as the lists have them.
 
   Args:
-    points: [n, 2, P, 2], 1 = centre of the first pixel, of pictures whose
-      longer side is at most 300.
     sizes: [n, 2, 2], (width, height) of the files.
 
   Returns:
-    float64 [n, 2, P, 2].
+    float64 [n, 2, 2]: the same, where the longer side is at most 300.
   """
   longer = sizes.max(-1, keepdims=True)
-  listed = sizes * np.minimum(1, LONGER_SIDE / longer)
-  return geometry.Frame(1, 1, "imm").file_to_coords(points - 1, listed)
-
-
-def _decode(paths, size, reader):
-  """Decodes picture files, as many as can be.
-
-  Returns:
-    (uint8 [m, S, S, 3], int [m, 2], the m indices of the good files).
-  """
-  # Not at the top: packed pairs do without TensorFlow.
-  from c3_jax.data import streaming
-
-  images, sizes, good = np.empty((len(paths), size, size, 3), np.uint8), [], []
-  for batch in streaming.read(paths, load_size=size, crop="imm", reader=reader):
-    images[len(good) : len(good) + len(batch["index"])] = batch["image"]
-    good.extend(batch["index"].tolist())
-    sizes.append(batch["file_size"])
-  streaming.check_broken(paths, good)
-  return images[: len(good)], np.concatenate(sizes), good
+  return sizes * np.minimum(1, LONGER_SIDE / longer)

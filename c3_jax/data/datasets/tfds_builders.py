@@ -15,7 +15,7 @@ _SEE = "Put the original files there; docs/data.md says where to get them."
 
 
 class _Builder(tfds.core.GeneratorBasedBuilder):
-  """What the three share: files that the user has downloaded."""
+  """Reads files that the user has downloaded: the base of the three."""
 
   VERSION = tfds.core.Version("1.0.0")
   MANUAL_DOWNLOAD_INSTRUCTIONS = _SEE
@@ -29,10 +29,10 @@ class _Builder(tfds.core.GeneratorBasedBuilder):
 
 
 class _Faces(_Builder):
-  """Pictures with five points.
+  """Images with five points.
 
   Features: image; name; points, (x, y) in pixels with 0 at the centre of the
-  first one, of a picture of size (width, height).
+  first one, of an image of size (width, height).
   """
 
   def _info(self):
@@ -59,7 +59,7 @@ class _Faces(_Builder):
 
 
 class C3Mafl(_Faces):
-  """MAFL: 19,000 training and 1,000 test pictures of CelebA."""
+  """MAFL: 19,000 training and 1,000 test images of CelebA."""
 
   def _read(self, root, split):
     names = celeba.read_mafl(root, f"{split}ing")[1]
@@ -119,7 +119,7 @@ class C3PfPascal(_Builder):
 
 
 def builder(dataset, folder, release="lmdis"):
-  """The builder of "mafl", "aflw" or "pf_pascal" whose data_dir is `folder`."""
+  """Makes the builder of "mafl", "aflw" or "pf_pascal" in data_dir `folder`."""
   options = {"data_dir": folder, "file_format": "array_record"}
   match dataset:
     case "mafl" | "celeba":
@@ -132,7 +132,7 @@ def builder(dataset, folder, release="lmdis"):
 
 
 def build(dataset, root, folder, release="lmdis"):
-  """Writes the original files in `root` for TFDS: the builder."""
+  """Writes the original files in `root` for TFDS; returns the builder."""
   made = builder(dataset, folder, release)
   made.download_and_prepare(
     download_config=tfds.download.DownloadConfig(manual_dir=str(root))

@@ -1,21 +1,26 @@
 """Datasets that tensorflow-datasets has prepared, read example by example.
 
 MAFL, AFLW and PF-PASCAL come from our builders, LSUN and CelebA's training
-pictures from TFDS's own `lsun` and `celeb_a`. The files are array_record,
+images from TFDS's own `lsun` and `celeb_a`. The files are array_record,
 which gives any example at once: prepare with file_format="array_record".
 """
+
+import threading
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from c3_jax.data import streaming
+from c3_jax.data import (
+  streaming,
+  tf_data,  # noqa: F401  Hides the GPUs from TensorFlow.
+)
 from c3_jax.data.datasets import pf_pascal, tfds_builders
 from c3_jax.data.scan import scan
 from c3_jax.errors import UserError
 
 
 def _open(builder, split, *images):
-  """The examples of a split; `images` stay encoded."""
+  """Opens the examples of a split; `images` stay encoded."""
   skip = {name: tfds.decode.SkipDecoding() for name in images or ["image"]}
   try:
     return builder.as_data_source(split, decoders=skip)
@@ -26,16 +31,14 @@ def _open(builder, split, *images):
     ) from error
 
 
-def load_tfds(data, split, *, image_size, load_size, crop, cache):
+def load_tfds(data, frame, *, split, cache):
   """Loads one split, as the loader of the original files does.
 
   Args:
     data: `config.data`; its tfds_dir is what TFDS calls data_dir.
+    frame: `geometry.Frame`.
     split: "train", "fit" or "test".
-    image_size: side of the model frame in pixels.
-    load_size: side of a loaded picture in pixels.
-    crop: rule of `arrays.crop_box`.
-    cache: keep the decoded pictures in memory.
+    cache: keep the decoded images in memory.
 
   Returns:
     ArrayDataset, StreamingDataset or PairDataset; None for LSUN's fit and test.
@@ -44,8 +47,7 @@ def load_tfds(data, split, *, image_size, load_size, crop, cache):
     UserError: if nothing is prepared there.
   """
   if data.name == "pf_pascal":
-    return _load_pairs(data.tfds_dir, split, load_size)
-  options = {"load_size": load_size, "crop": crop}
+    return _load_pairs(data.tfds_dir, frame, split)
   if data.name == "lsun" or (data.name == "celeba" and split == "train"):
     if split != "train":
       return None
@@ -63,26 +65,23 @@ def load_tfds(data, split, *, image_size, load_size, crop, cache):
     if split != "train":
       points, sizes = (np.stack(part) for part in (points_of, sizes_of))
 
-  def read(i):
-    return source[chosen[i]]["image"]
+  # TFDS does not say that its sources are thread-safe.
+  reading = threading.Lock()
 
+  def read(i):
+    with reading:
+      return source[chosen[i]]["image"]
+
+  options = {"reader": read, "tf_data": True}
   if points is None and not cache:
-    return streaming.StreamingDataset(
-      names, reader=read, image_size=image_size, **options
-    )
+    return streaming.StreamingDataset(names, frame, **options)
   return scan(
-    names,
-    image_size=image_size,
-    pixels=points,
-    pixels_size=sizes,
-    cache=cache,
-    reader=read,
-    **options,
+    names, frame, pixels=points, pixels_size=sizes, cache=cache, **options
   )
 
 
 def _lsun(data):
-  """(source, its indices to use) of a category of LSUN."""
+  """Opens a category of LSUN: (source, its indices to use)."""
   name = f"lsun/{data.category}"
   builder = tfds.builder(
     name, data_dir=data.tfds_dir, file_format="array_record"
@@ -92,10 +91,10 @@ def _lsun(data):
 
 
 def _celeba(data):
-  """(source, its indices to use) of CelebA's training pictures.
+  """Opens CelebA's training images: (source, its indices to use).
 
-  TFDS keeps no file names: MAFL's pictures, which are to be left out, are told
-  by their ten coordinates.
+  TFDS keeps no file names: MAFL images to leave out are recognised by their
+  ten coordinates.
   """
   if data.exclude not in ("mafl_test", "mafl"):
     raise UserError(
@@ -126,8 +125,8 @@ def _celeba(data):
   return source, chosen
 
 
-def _load_pairs(folder, split, size):
-  """`pf_pascal.load_pf_pascal` of a prepared dataset."""
+def _load_pairs(folder, frame, split):
+  """Loads a split of a prepared dataset as `pf_pascal.load_pf_pascal` does."""
   builder = tfds_builders.builder("pf_pascal", folder)
   sides = ("source", "target")
   encoded = {}
@@ -150,7 +149,7 @@ def _load_pairs(folder, split, size):
   return pf_pascal.make_dataset(
     listed,
     names,
-    size,
+    frame,
     paths=names,
     reader=lambda i: encoded[names[i]],
     seen=seen,

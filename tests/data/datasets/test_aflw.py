@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import io
 
+from c3_jax import geometry
 from c3_jax.data import fake
 from c3_jax.data.datasets import aflw
 from c3_jax.errors import UserError
@@ -24,7 +25,7 @@ def root(dots, tmp_path):
 def test_lists_come_back_point_for_point(root, release):
   """Names, and (x, y) that count from 0, of either split."""
   for split, n in (("train", 5), ("test", 3)):
-    drawn = [p for _, p in fake._faces(split, n, 0, SIZES[release])]
+    drawn = [p for _, p in fake.draw_faces(split, n, 0, SIZES[release])]
     images, names, pixels, sizes = aflw.read_split(
       root, split=split, release=release
     )
@@ -55,15 +56,10 @@ def test_mtfl_trains_on_set_1_only(root):
 
 def test_training_pictures_have_no_points_and_fit_has(root):
   """The same pictures twice: to learn from, and for the regression."""
-  options = {
-    "release": "lmdis",
-    "image_size": 16,
-    "load_size": 20,
-    "crop": "imm",
-    "cache": True,
-  }
-  train = aflw.load_aflw(root, split="train", **options)
-  fit = aflw.load_aflw(root, split="fit", **options)
+  frame = geometry.Frame(16, 20, "imm")
+  options = {"release": "lmdis", "cache": True}
+  train = aflw.load_aflw(root, frame, split="train", **options)
+  fit = aflw.load_aflw(root, frame, split="fit", **options)
   assert train.names == fit.names
   np.testing.assert_array_equal(train.images, fit.images)
   assert train.points is None
@@ -120,10 +116,8 @@ def test_incomplete_or_wrong_releases_are_named(root, how):
     for split in ("train", "test"):
       aflw.load_aflw(
         root,
+        geometry.Frame(8, 8, "imm"),
         split=split,
         release=release,
-        image_size=8,
-        load_size=8,
-        crop="imm",
         cache=False,
       )

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from c3_jax import geometry
 from c3_jax.data import fake
 from c3_jax.data.datasets import celeba, lists
 from c3_jax.errors import UserError
 from tests.reference.resizing import resized
 
-SIZE = {"image_size": 32, "load_size": 40, "crop": "imm", "cache": True}
+FRAME = geometry.Frame(32, 40, "imm")
 
 
 def _true_partition():
@@ -68,7 +69,7 @@ def test_official_layouts_come_back_point_for_point(dots, tmp_path, nested):
   fake.write_celeba(tmp_path, train=8, test=6)
   drawn = {}
   for split, n, first in (("train", 8, 1), ("test", 6, 9)):
-    faces = fake._faces(split, n, 0, celeba.SIZE)
+    faces = fake.draw_faces(split, n, 0, celeba.SIZE)
     drawn |= {f"{first + i:06}.jpg": p for i, (_, p) in enumerate(faces)}
   if nested:
     for folder, name in {
@@ -80,7 +81,7 @@ def test_official_layouts_come_back_point_for_point(dots, tmp_path, nested):
       (tmp_path / name).rename(tmp_path / folder / name)
   splits = {
     split: celeba.load_celeba(
-      tmp_path, split=split, exclude="mafl_test", **SIZE
+      tmp_path, FRAME, split=split, exclude="mafl_test", cache=True
     )
     for split in ("train", "fit", "test")
   }
@@ -100,14 +101,12 @@ def test_dve_crop_is_dves(dots, tmp_path):
   fake.write_celeba(tmp_path, train=2, test=2)
   data = celeba.load_celeba(
     tmp_path,
+    geometry.Frame(96, 136, "dve"),
     split="test",
     exclude="mafl",
-    image_size=96,
-    load_size=136,
-    crop="dve",
     cache=True,
   )
-  pixels = np.array([p for _, p in fake._faces("test", 2, 0, celeba.SIZE)])
+  pixels = np.array([p for _, p in fake.draw_faces("test", 2, 0, celeba.SIZE)])
   expected = (pixels - [0, 30] + 0.5) * 136 / 178 - 20
   np.testing.assert_allclose((data.points + 1) * 48, expected, atol=1e-4)
   picture = Image.open(tmp_path / "img_align_celeba" / data.names[0])
@@ -119,9 +118,9 @@ def test_streaming_finds_broken_pictures_as_they_come(dots, tmp_path):
   """162,000 pictures are not decoded in advance; fit and test are."""
   fake.write_celeba(tmp_path, train=4, test=2)
   (tmp_path / "img_align_celeba" / "000001.jpg").write_bytes(b"")
-  options = SIZE | {"cache": False, "exclude": "mafl_test"}
-  train = celeba.load_celeba(tmp_path, split="train", **options)
-  fit = celeba.load_celeba(tmp_path, split="fit", **options)
+  options = {"cache": False, "exclude": "mafl_test"}
+  train = celeba.load_celeba(tmp_path, FRAME, split="train", **options)
+  fit = celeba.load_celeba(tmp_path, FRAME, split="fit", **options)
   assert (len(train), len(fit)) == (4, 1)
   batch = next(train.batches(4, seed=0))
   images = dict(zip(batch["index"].tolist(), batch["image"], strict=True))
@@ -157,9 +156,9 @@ def test_half_size_copies_load_as_celeba(public_data, tmp_path):
     "MAFL/testing.txt": names[40:],
   }.items():
     (tmp_path / name).write_text("\n".join(content) + "\n")
-  options = SIZE | {"crop": "imm", "exclude": "mafl_test"}
-  train = celeba.load_celeba(tmp_path, split="train", **options)
-  test = celeba.load_celeba(tmp_path, split="test", **options)
+  options = {"cache": True, "exclude": "mafl_test"}
+  train = celeba.load_celeba(tmp_path, FRAME, split="train", **options)
+  test = celeba.load_celeba(tmp_path, FRAME, split="test", **options)
   assert (len(train), len(test)) == (40, 20)
   # The alignment puts the eyes there, in pixels of 178 x 218.
   eyes = test.points[:, :2].mean(0) * 128 / 160
@@ -168,7 +167,7 @@ def test_half_size_copies_load_as_celeba(public_data, tmp_path):
 
 
 def _spoil(root, how):
-  """Makes one mistake in a good folder: (key of SIZE to change, message)."""
+  """Makes one mistake in a good folder: the message."""
   partition = root / "list_eval_partition.txt"
   landmarks = root / "list_landmarks_align_celeba.txt"
   picture = root / "img_align_celeba" / "000001.jpg"
@@ -224,7 +223,7 @@ def test_incomplete_or_wrong_releases_are_named(dots, tmp_path, how):
   with pytest.raises(UserError, match=named):
     for split in ("train", "fit"):
       celeba.load_celeba(
-        tmp_path, split=split, exclude="mafl_test", **SIZE | {"cache": False}
+        tmp_path, FRAME, split=split, exclude="mafl_test", cache=False
       )
 
 
@@ -233,12 +232,12 @@ def test_identity_without_its_file_or_line_is_named(dots, tmp_path):
   fake.write_celeba(tmp_path, train=4, test=2)
   path = tmp_path / "identity_CelebA.txt"
   path.write_text(path.read_text().split("\n", 1)[1])
-  options = SIZE | {"split": "train", "exclude": "identity"}
+  options = {"split": "train", "exclude": "identity", "cache": True}
   with pytest.raises(UserError, match="no line for 000001.jpg"):
-    celeba.load_celeba(tmp_path, **options)
+    celeba.load_celeba(tmp_path, FRAME, **options)
   path.unlink()
   with pytest.raises(UserError, match="has no identity_CelebA.txt"):
-    celeba.load_celeba(tmp_path, **options)
+    celeba.load_celeba(tmp_path, FRAME, **options)
 
 
 @pytest.mark.parametrize("root", ["none", "file"])

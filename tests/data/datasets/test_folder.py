@@ -38,9 +38,8 @@ _ROWS = [
 
 
 def _load(root, split, **kwargs):
-  return folder.load_folder(
-    root, split=split, image_size=16, load_size=20, **kwargs
-  )
+  frame = geometry.Frame(16, 20)
+  return folder.load_folder(root, frame, split=split, **kwargs)
 
 
 def _levels(data):

@@ -7,17 +7,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from c3_jax import geometry
 from c3_jax.data import fake
 from c3_jax.data.datasets import lsun
 from c3_jax.errors import UserError
 from tests.reference.resizing import resized
 
-OPTIONS = {"image_size": 24, "load_size": 30, "crop": "square"}
-
 
 def _load(root, **kwargs):
-  kwargs = {"category": "car", "cache": True} | OPTIONS | kwargs
-  return lsun.load_lsun(root, **kwargs)
+  kwargs = {"category": "car", "cache": True} | kwargs
+  return lsun.load_lsun(root, geometry.Frame(24, 30), **kwargs)
 
 
 def test_lmdb_and_export_are_the_pictures_that_were_drawn(dots, tmp_path):

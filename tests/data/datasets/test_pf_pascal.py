@@ -6,12 +6,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks import leak_free
+from c3_jax import geometry
 from c3_jax.data import fake, pairs
 from c3_jax.data.datasets import pf_pascal
 from c3_jax.errors import UserError
 from tests.conftest import ROOT
 
 COMMITTED = ROOT / "docs" / "pf_pascal_leak_free.csv"
+
+
+def _load(root, split, size):
+  frame = geometry.Frame(size, size, "imm")
+  return pf_pascal.load_pf_pascal(root, frame, split=split)
 
 
 def _lists(public_data):
@@ -54,7 +61,7 @@ def test_committed_list_is_what_the_code_derives(public_data, tmp_path):
   """docs/pf_pascal_leak_free.csv, byte for byte."""
   rows = _lists(public_data)
   path = tmp_path / "new.csv"
-  pf_pascal.write_leak_free(rows["test"], rows["train"] + rows["val"], path)
+  leak_free.write(rows["test"], rows["train"] + rows["val"], path)
   assert path.read_bytes() == COMMITTED.read_bytes()
 
 
@@ -111,7 +118,7 @@ def test_pictures_of_voc_will_do(dots, tmp_path, scale):
         values = (values - 0.5) * 300 / longer + 0.5
         row[column] = ";".join(map(str, values))
       writer.writerow(row)
-  data = pf_pascal.load_pf_pascal(tmp_path, split="test", size=80)
+  data = _load(tmp_path, "test", 80)
   (batch,) = data.eval_batches(2)
   for side, size in (("source", (300, 225)), ("target", (240, 300))):
     found = dots(batch[f"image_{side}"])[:, None]
@@ -124,7 +131,7 @@ def test_a_broken_picture_takes_its_pairs_along(dots, tmp_path):
   fake.write_pf_pascal(tmp_path, train=4, test=3)
   folder = tmp_path / "PF-dataset-PASCAL" / "JPEGImages"
   (folder / "2002_00001b.jpg").write_bytes(b"")
-  data = pf_pascal.load_pf_pascal(tmp_path, split="test", size=60)
+  data = _load(tmp_path, "test", 60)
   assert len(data) == 2
   (batch,) = data.eval_batches(2)
   found = dots(batch["image_target"])[:, None]
@@ -165,8 +172,8 @@ def test_points_outside_the_pictures_are_refused(dots, tmp_path):
   folder = tmp_path / "PF-dataset-PASCAL" / "JPEGImages"
   for path in folder.glob("2002*"):
     Image.new("RGB", (40, 30)).save(path)
-  with pytest.raises(UserError, match="lie outside the pictures"):
-    pf_pascal.load_pf_pascal(tmp_path, split="test", size=20)
+  with pytest.raises(UserError, match="lie outside the images"):
+    _load(tmp_path, "test", 20)
 
 
 def test_lost_pictures_are_counted(dots, tmp_path):
@@ -175,4 +182,4 @@ def test_lost_pictures_are_counted(dots, tmp_path):
   folder = tmp_path / "PF-dataset-PASCAL" / "JPEGImages"
   (folder / "2000_00001a.jpg").unlink()
   with pytest.raises(UserError, match="lacks 1 of 4 .*2000_00001a.jpg"):
-    pf_pascal.load_pf_pascal(tmp_path, split="train", size=20)
+    _load(tmp_path, "train", 20)

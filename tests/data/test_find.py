@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from c3_jax import finder
+from c3_jax.data import find
 from c3_jax.errors import UserError
 
 
@@ -34,7 +34,7 @@ def test_a_folder_means_its_pictures_at_any_depth(tree):
   """Sorted, by suffix of either case, relative, without hidden ones."""
   want = ["a.PNG", "b.jpg", "one/a.png", "one/two/c[1].webp"]
   for given in ("pics", "pics/", str(tree / "pics")):
-    root, names = finder.find(given)
+    root, names = find.find(given)
     assert names == want
     assert all(os.path.isfile(os.path.join(root, name)) for name in names)
 
@@ -56,7 +56,7 @@ def test_a_pattern_is_relative_to_what_precedes_its_wildcard(
   tree, pattern, root, names
 ):
   """Files only, each once."""
-  found = finder.find(pattern)
+  found = find.find(pattern)
   assert (found[0].rstrip("/"), found[1]) == (root, names)
 
 
@@ -64,10 +64,10 @@ def test_overlays_of_an_earlier_run_are_no_pictures(tree):
   """What lies in the folder of overlays is not taken; the rest is."""
   (tree / "pics" / "over").mkdir()
   (tree / "pics" / "over" / "b.jpg.png").write_bytes(b"")
-  assert "over/b.jpg.png" in finder.find("pics")[1]
-  assert "over/b.jpg.png" in finder.find("pics", "new")[1]
+  assert "over/b.jpg.png" in find.find("pics")[1]
+  assert "over/b.jpg.png" in find.find("pics", "new")[1]
   want = ["a.PNG", "b.jpg", "one/a.png", "one/two/c[1].webp"]
-  assert finder.find("pics", "pics/over")[1] == want
+  assert find.find("pics", "pics/over")[1] == want
 
 
 @pytest.mark.parametrize(
@@ -75,19 +75,19 @@ def test_overlays_of_an_earlier_run_are_no_pictures(tree):
   [
     ("none", "", "--images=none matches no file"),
     ("pics/*.gif", "", "matches no file"),
-    ("pics/.cache", "pics/.cache", "is the folder of the pictures"),
+    ("pics/.cache", "pics/.cache", "is the folder of the images"),
     ("pics", "pics/b.jpg", "--overlay=pics/b.jpg is a file"),
-    ("pics", ".", "holds all pictures"),
+    ("pics", ".", "holds all images"),
   ],
 )
 def test_mistakes_are_named(tree, images, overlay, match):
   """The flag at fault, and the mend."""
   with pytest.raises(UserError, match=match):
-    finder.find(images, overlay)
+    find.find(images, overlay)
 
 
 def test_an_empty_folder_is_named(tree):
   """A folder without pictures says which suffixes count."""
   (tree / "empty").mkdir()
-  with pytest.raises(UserError, match="empty has no pictures: put .jpg"):
-    finder.find("empty")
+  with pytest.raises(UserError, match="empty has no images: put .jpg"):
+    find.find("empty")

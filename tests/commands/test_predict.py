@@ -6,7 +6,6 @@ import logging
 import os
 import subprocess
 import sys
-import types
 
 import jax.numpy as jnp
 import ml_collections
@@ -20,6 +19,7 @@ from c3_jax.errors import UserError
 from c3_jax.evaluation import landmark_function, regression
 from c3_jax.figures.canvas import landmark_colours
 from c3_jax.inference import write_landmarks
+from c3_jax.models.extractors import Pose
 from tests.conftest import ROOT
 
 # What `python -m c3_jax.predict` does, several times, without TensorFlow.
@@ -93,7 +93,7 @@ class Dots:
     weight = images[..., :2] / images[..., :2].sum((1, 2), keepdims=True)
     cells = geometry.grid(*images.shape[1:3])
     points = jnp.einsum("nyxk,yxd->nkd", weight, cells)
-    return types.SimpleNamespace(points=points, probability=weight)
+    return Pose(points, images, weight)
 
 
 @pytest.mark.parametrize("crop", ["square", "imm", "dve"])

@@ -34,7 +34,7 @@ def test_each_fault_is_found_alone():
   rng = np.random.default_rng(1)
   points[:, 4] = points[:, 1] + 0.01 * rng.normal(size=(len(points), 2))
   points[:, 2] = (0.1, -0.2)
-  # At the right border in most pictures, y moves freely.
+  # At the right border in most images, y moves freely.
   points[:, 5, 0] = np.where(np.arange(len(points)) % 3, 0.97, 0.2)
   found = diagnostics.faults(points, **OPTIONS)
   assert found == {"merged": [1, 4], "still": [2], "border": [5]}

@@ -1,6 +1,6 @@
 """Tests of the evaluation with a detector that finds coloured dots.
 
-The pictures hold two dots, a red and a green one, and the "network" returns
+The images hold two dots, a red and a green one, and the "network" returns
 the centres of gravity of these colours: what it should find is known exactly.
 """
 
@@ -27,7 +27,8 @@ from c3_jax.evaluation.detect import (
 from c3_jax.evaluation.evaluator import Evaluator, check_options
 from c3_jax.evaluation.report import evaluate, table
 from c3_jax.models import flow
-from c3_jax.runs import trained as restore
+from c3_jax.models.extractors import Pose
+from c3_jax.runs import load_trained
 from c3_jax.runtime import parallel
 from configs import synthetic
 
@@ -48,7 +49,7 @@ class Dots:
       points = jnp.einsum(
         "nyxk,yxd->nkd", weight, geometry.grid(*images.shape[1:3])
       )
-      return types.SimpleNamespace(points=factor * points)
+      return Pose(factor * points, images, weight)
 
     return types.SimpleNamespace(
       features=lambda images: (images[:, ::4, ::4], images),
@@ -57,19 +58,19 @@ class Dots:
       decode=lambda a, maps: a,
       encode=lambda images: types.SimpleNamespace(
         appearance=images,
-        pose=types.SimpleNamespace(points=pose(images).points, maps=images),
+        pose=pose(images),
         features=images[:, ::4, ::4],
       ),
     )
 
 
 def draw(points):
-  """Pictures [n, LOAD, LOAD, 3] with dots at points [n, 2, 2] of the frame."""
+  """Images [n, LOAD, LOAD, 3] with dots at points [n, 2, 2] of the frame."""
   pixels = np.arange(LOAD)
   images = np.zeros((len(points), LOAD, LOAD, 3), np.uint8)
   for image, dots in zip(images, points, strict=True):
     for channel, (x, y) in enumerate(dots):
-      # Pixels of the frame, which lies in the middle of the picture.
+      # Pixels of the frame, which lies in the middle of the image.
       x, y = (((v + 1) * SIZE - 1) / 2 + (LOAD - SIZE) / 2 for v in (x, y))
       square = (pixels - x) ** 2 + (pixels[:, None] - y) ** 2
       image[..., channel] = np.rint(255 * np.exp(-square / 4))
@@ -77,7 +78,7 @@ def draw(points):
 
 
 def dots(n, seed):
-  """A dataset of n pictures whose dots are its points."""
+  """A dataset of n images whose dots are its points."""
   points = np.random.default_rng(seed).uniform(-0.4, 0.4, (n, 2, 2))
   points += [[-0.1, 0], [0.1, 0]]
   return ArrayDataset(draw(points), points, image_size=SIZE)
@@ -127,7 +128,7 @@ def test_similarities_are_within_their_limits():
 
 
 def test_points_seen_through_a_warp_map_back():
-  """The pull map takes the point seen to the point of the picture."""
+  """The pull map takes the point seen to the point of the image."""
   matrices = random_similarities(50, LIMITS).astype(float)
   points = np.random.default_rng(0).uniform(-1, 1, (50, 3, 2))
   seen = see_through(matrices, points)
@@ -191,7 +192,7 @@ def test_numbers_do_not_depend_on_devices_or_batches(
   collinear, so that the fit makes much of their rounding.
   """
   save_run(tmp_path, {1: 1.0})
-  trained = restore.load(tmp_path)
+  trained = load_trained(tmp_path)
   arrays = []
   for split, n in (("fit", 301), ("test", 101)):
     size = {"image_size": 16, "load_size": 20}
@@ -265,8 +266,8 @@ def test_regression_needs_both_annotated_splits():
   assert not evaluator(test=None)[1].annotated
 
 
-def test_perturbed_pictures_move_their_points_along():
-  """A detector that makes no error makes none on perturbed pictures."""
+def test_perturbed_images_move_their_points_along():
+  """A detector that makes no error makes none on perturbed images."""
   _, each = evaluator()
   plain = each.regress(jnp.float32(1))
   perturbed = each.regress(jnp.float32(1), perturb=True)

@@ -45,10 +45,10 @@ def test_curves_ignore_a_line_cut_short(tmp_path):
   )
   curves.curves_figure(tmp_path / "whole.png", whole)
   curves.curves_figure(tmp_path / "cut.png", cut)
-  picture = read(tmp_path / "whole.png")
-  assert picture.shape[1] == canvas.WIDTH
-  assert 200 < picture.shape[0] < 600
-  np.testing.assert_array_equal(picture, read(tmp_path / "cut.png"))
+  drawn = read(tmp_path / "whole.png")
+  assert drawn.shape[1] == canvas.WIDTH
+  assert 200 < drawn.shape[0] < 600
+  np.testing.assert_array_equal(drawn, read(tmp_path / "cut.png"))
 
 
 def test_curves_are_read_with_their_stages(tmp_path):

@@ -17,14 +17,14 @@ SIZE, LOAD = 16, 20
 
 
 def images(n, load=LOAD):
-  """Random pictures, uint8 [n, load, load, 3]."""
+  """Random images, uint8 [n, load, load, 3]."""
   return np.random.default_rng(0).integers(
     0, 256, (n, load, load, 3), dtype=np.uint8
   )
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 50])
-def test_pictures_are_the_frames_of_the_first_images(n):
+def test_images_are_the_frames_of_the_first_images(n):
   """An even number of central crops in [0, 1], with their points."""
   points = np.random.default_rng(1).uniform(-1, 1, (n, 3, 2))
   data = ArrayDataset(images(n), points, image_size=SIZE)

@@ -25,13 +25,13 @@ def centroid(weight):
   return np.array([(weight * x).sum(), (weight * y).sum()]) / weight.sum()
 
 
-def saturation(picture):
+def saturation(drawn):
   """How colourful each pixel is: [h, w]."""
-  return picture.max(-1) - picture.min(-1)
+  return drawn.max(-1) - drawn.min(-1)
 
 
 def grey(n, size=16):
-  """Plain grey pictures [n, size, size, 3]."""
+  """Plain grey images [n, size, size, 3]."""
   return np.full((n, size, size, 3), 0.5)
 
 
@@ -42,9 +42,9 @@ def test_dot_lies_where_its_coordinates_say(tmp_path, point, k):
   landmarks = np.full((1, k, 2), 3.0, np.float32)  # outside: not seen
   landmarks[0, 0] = point
   grids.landmarks_figure(tmp_path / "a.png", grey(1), landmarks)
-  picture = read(tmp_path / "a.png")
+  drawn = read(tmp_path / "a.png")
   inside = canvas.GAP, canvas.GAP + canvas.CELL
-  cell = picture[slice(*inside), slice(*inside)]
+  cell = drawn[slice(*inside), slice(*inside)]
   # Pixel i of the figure spans [i, i + 1]: its centre is i + 1/2.
   got = (centroid(saturation(cell)) + 0.5) / canvas.CELL * 2 - 1
   assert np.abs(got - point).max() < 0.1 * 2 / canvas.CELL
@@ -57,26 +57,26 @@ def test_dot_covers_the_image_pixel_it_names(tmp_path):
   point = pixels_to_coords(np.array([[2.0, 6.0]]), 9)
   outside = np.full((1, 2), 3.0)
   grids.landmarks_figure(tmp_path / "a.png", image, np.stack([outside, point]))
-  picture = read(tmp_path / "a.png")
-  half = picture.shape[1] // 2
-  bright = centroid(picture[4:-4, 4 : half - 2].mean(-1))
-  dot = centroid(saturation(picture[4:-4, half + 2 : -4]))
+  drawn = read(tmp_path / "a.png")
+  half = drawn.shape[1] // 2
+  bright = centroid(drawn[4:-4, 4 : half - 2].mean(-1))
+  dot = centroid(saturation(drawn[4:-4, half + 2 : -4]))
   np.testing.assert_allclose(dot, bright, atol=1)
 
 
-def test_dots_of_a_grid_have_their_own_picture_and_colour(tmp_path):
+def test_dots_of_a_grid_have_their_own_image_and_colour(tmp_path):
   """In every cell landmark 0 is left, 1 is right, in the colours of k = 2."""
   columns, rows = 3, 2
   points = np.tile([[-0.5, 0.2], [0.5, 0.2]], (6, 1, 1))
   grids.landmarks_figure(tmp_path / "a.png", grey(6), points, columns=columns)
-  picture = read(tmp_path / "a.png")
-  cell = (picture.shape[1] - canvas.GAP) // columns
-  assert picture.shape[0] == rows * cell + canvas.GAP
+  drawn = read(tmp_path / "a.png")
+  cell = (drawn.shape[1] - canvas.GAP) // columns
+  assert drawn.shape[0] == rows * cell + canvas.GAP
   side = cell - canvas.GAP
   for row in range(rows):
     for column in range(columns):
       for x, colour in zip((0.25, 0.75), grids.landmark_colours(2)):
-        got = picture[
+        got = drawn[
           row * cell + canvas.GAP + int(0.6 * side),
           column * cell + canvas.GAP + int(x * side),
         ]
@@ -116,10 +116,10 @@ def test_swap_cells_are_in_rows_of_appearance(tmp_path):
   rows = np.broadcast_to([[[[0.7]]], [[[0.8]]]], (2, 8, 8, 3))
   columns = np.broadcast_to([[[[0.15]]], [[[0.25]]], [[[0.35]]]], (3, 8, 8, 3))
   grids.swap_figure(tmp_path / "a.png", rows, columns, swapped)
-  picture = read(tmp_path / "a.png")
-  x = (np.arange(4) + 0.5) / 4 * picture.shape[1]
-  y = (np.arange(3) + 0.5) / 3 * picture.shape[0]
-  got = picture[np.ix_(y.astype(int), x.astype(int))][..., 0]
+  drawn = read(tmp_path / "a.png")
+  x = (np.arange(4) + 0.5) / 4 * drawn.shape[1]
+  y = (np.arange(3) + 0.5) / 3 * drawn.shape[0]
+  got = drawn[np.ix_(y.astype(int), x.astype(int))][..., 0]
   np.testing.assert_allclose(got[0, 1:], [0.15, 0.25, 0.35], atol=0.01)
   np.testing.assert_allclose(got[1:, 0], [0.7, 0.8], atol=0.01)
   np.testing.assert_allclose(got[1:, 1:], np.clip(level, 0, 1), atol=0.01)
@@ -127,11 +127,11 @@ def test_swap_cells_are_in_rows_of_appearance(tmp_path):
 
 def test_template_rows_are_in_order(tmp_path):
   """Image, reconstruction, pose only and appearance only, from the top."""
-  pictures = [np.full((3, 8, 8, 3), value) for value in (0.1, 0.3, 0.5, 0.7)]
-  grids.template_figure(tmp_path / "a.png", *pictures)
-  picture = read(tmp_path / "a.png")
-  y = ((np.arange(4) + 0.5) / 4 * picture.shape[0]).astype(int)
-  got = picture[y, picture.shape[1] - 20, 0]
+  images = [np.full((3, 8, 8, 3), value) for value in (0.1, 0.3, 0.5, 0.7)]
+  grids.template_figure(tmp_path / "a.png", *images)
+  drawn = read(tmp_path / "a.png")
+  y = ((np.arange(4) + 0.5) / 4 * drawn.shape[0]).astype(int)
+  got = drawn[y, drawn.shape[1] - 20, 0]
   np.testing.assert_allclose(got, [0.1, 0.3, 0.5, 0.7], atol=0.01)
 
 

@@ -38,7 +38,7 @@ def torch_sample(image, coords):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_sample_equals_torch_and_scipy(shape):
-  """Values in and outside the picture are grid_sample's and SciPy's."""
+  """Values in and outside the image are grid_sample's and SciPy's."""
   image, coords = make_image(shape)
   got = sample(image, coords)
   want = torch_sample(torch.tensor(image), torch.tensor(coords))

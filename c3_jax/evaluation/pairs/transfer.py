@@ -5,6 +5,7 @@ in which the network's maps lie.
 """
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from c3_jax import geometry
@@ -38,7 +39,8 @@ def carry(scores, points):
     [n, p, 2] in the source: T^{source->target}, which holds the match in the
     source of each cell of the target, read bilinearly at the points.
   """
-  return jax.vmap(warp.sample)(flow.hard_correspondence(scores), points)
+  field = flow.hard_correspondence(jnp.asarray(scores))
+  return jax.vmap(warp.sample)(field, points)
 
 
 def collect(batch):

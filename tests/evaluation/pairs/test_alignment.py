@@ -76,7 +76,7 @@ def as_batch(pairs, columns=20):
     visible[i, : len(pair["XA"])] = True
     for x in "AB":
       for j, pixels in enumerate(zip(pair[f"X{x}"], pair[f"Y{x}"])):
-        # Edges of the picture are -1 and 1; the first pixel's centre is 1.
+        # Edges of the image are -1 and 1; the first pixel's centre is 1.
         coords = [
           (2 * (p - 1) + 1) / side - 1 for p, side in zip(pixels, pair[x])
         ]
@@ -97,7 +97,7 @@ def as_batch(pairs, columns=20):
 
 
 def random_pairs(n, seed=0, least=1):
-  """Pairs of pictures of many sizes, with points up to their very edges.
+  """Pairs of images of many sizes, with points up to their very edges.
 
   A pair has `least` to 17 points; of one point alone the box has no size.
   """

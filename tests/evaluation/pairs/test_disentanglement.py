@@ -1,6 +1,6 @@
 """Disentanglement of networks of which it is known.
 
-The pictures hold a dot in the first channel, whose place is the pose, and a
+The images hold a dot in the first channel, whose place is the pose, and a
 colour in the other two, which is the appearance.
 """
 
@@ -99,12 +99,12 @@ def test_template_variance_is_numpys():
   images = data.images[:12] / 255.0
   template = images * [1, 0.25, 0.25]  # The leak draws on p alone.
   found = measure(0.25)["template_variance"]
-  for name, pictures in (("template", template), ("reconstruction", images)):
+  for name, group in (("template", template), ("reconstruction", images)):
     np.testing.assert_allclose(
-      found["pixels"][name], pictures.var(0).mean(), rtol=1e-4
+      found["pixels"][name], group.var(0).mean(), rtol=1e-4
     )
     np.testing.assert_allclose(
-      found["colour"][name], pictures.mean((1, 2)).var(0).mean(), rtol=1e-4
+      found["colour"][name], group.mean((1, 2)).var(0).mean(), rtol=1e-4
     )
 
 
@@ -115,7 +115,7 @@ def test_batches_change_nothing():
   np.testing.assert_allclose(*numbers, atol=1e-6)
 
 
-def test_pictures_that_are_all_alike_have_no_scale():
+def test_images_that_are_all_alike_have_no_scale():
   """Nothing to measure by gives None, not a division by zero."""
   one = dataset()[0].images[:1]
   pairs = matching.Neighbours(ArrayDataset(np.repeat(one, 8, 0)), SIZE)

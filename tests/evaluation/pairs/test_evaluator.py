@@ -1,4 +1,4 @@
-"""What is measured between pictures: whole, and the same however batched."""
+"""What is measured between images: whole, and the same however batched."""
 
 import functools
 import types
@@ -16,13 +16,14 @@ from c3_jax.evaluation.evaluator import Evaluator
 from c3_jax.evaluation.pairs import matching
 from c3_jax.evaluation.pairs.evaluator import PairEvaluator
 from c3_jax.models import flow
+from c3_jax.models.extractors import Pose
 from configs import synthetic
 
 SIZE = 16
 
 
 class Toy:
-  """Stands for `C3`: landmarks are centres of colours, f' is the picture."""
+  """Stands for `C3`: landmarks are centres of colours, f' is the image."""
 
   def apply(self, variables, images, *, method):
     return method(types.SimpleNamespace(**self.methods(variables)), images)
@@ -30,12 +31,9 @@ class Toy:
   def methods(self, factor):
     def pose(images):
       weight = images + 1e-3
-      points = jnp.einsum(
-        "nyxk,yxd->nkd",
-        weight / weight.sum((1, 2), keepdims=True),
-        geometry.grid(SIZE, SIZE),
-      )
-      return types.SimpleNamespace(points=factor * points, maps=images)
+      weight /= weight.sum((1, 2), keepdims=True)
+      points = jnp.einsum("nyxk,yxd->nkd", weight, geometry.grid(SIZE, SIZE))
+      return Pose(factor * points, images, weight)
 
     def features(images):
       patches = images.reshape(-1, 4, 4, 4, 4, 3).transpose(0, 1, 3, 2, 4, 5)
@@ -52,14 +50,14 @@ class Toy:
     }
 
 
-def pictures(n, seed=0):
-  """Random pictures, uint8 [n, SIZE, SIZE, 3]."""
+def random_images(n, seed=0):
+  """Random images, uint8 [n, SIZE, SIZE, 3]."""
   rng = np.random.default_rng(seed)
   return rng.integers(0, 256, (n, SIZE, SIZE, 3)).astype(np.uint8)
 
 
 def listed(n, seed=0):
-  """A `PairDataset` of n pairs of random pictures, one of them mirrored."""
+  """A `PairDataset` of n pairs of random images, one of them mirrored."""
   rng = np.random.default_rng(seed)
   points = rng.uniform(-0.9, 0.9, (n, 2, 6, 2))
   points[:, 0] = points[:, 1] + rng.uniform(-0.1, 0.1, (n, 6, 2))
@@ -67,7 +65,7 @@ def listed(n, seed=0):
   flips = np.zeros(n, bool)
   flips[1] = True
   return pairs_lib.PairDataset(
-    pictures(n + 1, seed),
+    random_images(n + 1, seed),
     [f"{i}.jpg" for i in range(n + 1)],
     rng.integers(60, 500, (n + 1, 2)),
     np.stack([np.arange(n), np.arange(n) + 1], 1),
@@ -80,7 +78,7 @@ def listed(n, seed=0):
 
 
 def config(batch_size=6):
-  """A config for pictures of this size."""
+  """A config for images of this size."""
   result = synthetic.get_config("test").unlock()
   result.data.update({"image_size": SIZE, "load_size": SIZE, "name": "folder"})
   result.eval.batch_size = batch_size
@@ -96,11 +94,11 @@ def report(name, batch_size=100):
 
 DATASETS = {
   "listed": listed(7),
-  "plain": ArrayDataset(pictures(11)),
+  "plain": ArrayDataset(random_images(11)),
   "annotated": ArrayDataset(
-    pictures(5), np.random.default_rng(0).uniform(-1, 1, (5, 2, 2))
+    random_images(5), np.random.default_rng(0).uniform(-1, 1, (5, 2, 2))
   ),
-  "one": ArrayDataset(pictures(1)),
+  "one": ArrayDataset(random_images(1)),
 }
 
 
@@ -144,7 +142,7 @@ def test_listed_pairs_are_measured_as_alignment():
     assert f"{value:.2f}" in text
 
 
-def test_pictures_without_points_have_no_alignment():
+def test_images_without_points_have_no_alignment():
   """Consistency and disentanglement need no annotation."""
   found = report("plain")
   assert found.keys() == {"consistency", "disentanglement"}
@@ -152,7 +150,7 @@ def test_pictures_without_points_have_no_alignment():
   assert report_lib.pair_lines(found)
 
 
-def test_annotated_pictures_are_pairs_of_neighbours():
+def test_annotated_images_are_pairs_of_neighbours():
   """Image 2m is the target, 2m + 1 the source; an odd one is left out."""
   data, found = DATASETS["annotated"], report("annotated")
   assert found["alignment"]["pairs"] == 2
@@ -166,8 +164,8 @@ def test_annotated_pictures_are_pairs_of_neighbours():
   np.testing.assert_array_equal(batch["mask"], [1, 1, 0])
 
 
-def test_one_picture_is_no_pair():
-  """Nothing is measured between one picture and itself."""
+def test_one_image_is_no_pair():
+  """Nothing is measured between one image and itself."""
   assert report("one") == {}
 
 

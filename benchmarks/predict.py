@@ -24,7 +24,7 @@ from PIL import Image
 
 from c3_jax import geometry
 from c3_jax.data import streaming
-from c3_jax.evaluation.detect import prediction_function
+from c3_jax.evaluation.detect import landmark_function
 from c3_jax.runs import trained as restore
 
 COUNT, FIRST = 1000, 100
@@ -107,12 +107,12 @@ def largest_difference(a, b):
 def by_pipeline(trained, folder, names):
   """{file: [2 k]} with the images as training loads them."""
   frame = geometry.Frame.of(trained.config)
-  function = prediction_function(trained.model, frame.image_size)
+  function = landmark_function(trained.model, frame.image_size)
   paths = [str(folder / name) for name in names]
   dataset = streaming.StreamingDataset(paths, frame, tf_data=True)
   result = {}
   for batch in dataset.eval_batches(32):
-    points, _ = function(trained.variables, {"image": batch["image"]})
+    points = function(trained.variables, {"image": batch["image"]})
     for index, xy in zip(batch["index"], points, strict=True):
       with Image.open(paths[index]) as image:
         result[names[index]] = frame.coords_to_file(xy, image.size).ravel()

@@ -6,7 +6,7 @@ of images, `regression` and `conventions` the landmark regression, `pairs`
 everything that is measured between two images.
 """
 
-from c3_jax.evaluation.detect import landmark_function, prediction_function
+from c3_jax.evaluation.detect import landmark_function
 from c3_jax.evaluation.diagnostics import Diagnostics
 from c3_jax.evaluation.evaluator import Evaluator
 from c3_jax.evaluation.pairs.evaluator import PairEvaluator
@@ -18,6 +18,5 @@ __all__ = [
   "PairEvaluator",
   "evaluate",
   "landmark_function",
-  "prediction_function",
   "table",
 ]

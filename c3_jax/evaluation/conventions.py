@@ -203,11 +203,7 @@ def normaliser_title(normaliser):
 
 
 def normalised_by(data, fits):
-  """Divides the errors by several lengths.
-
-  Returns:
-    {length: {convention: per cent}}; None where no image has a length.
-  """
+  """Measures {length: {convention: per cent}}; None without any length."""
   result = {}
   for normaliser in (data.normaliser, "box", "image"):
     found = {}

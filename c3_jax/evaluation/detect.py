@@ -10,12 +10,13 @@ from c3_jax.models.c3 import C3
 from c3_jax.runtime import parallel
 
 
-def landmark_function(model, image_size):
-  """Makes the pmapped detector of an evaluation.
+def landmark_function(model, image_size, *, certainty=False):
+  """Makes the pmapped detector of a `C3`.
 
   Args:
     model: `C3`.
     image_size: side of the frame in pixels.
+    certainty: give the `confidence` [n, k] of the landmarks, too.
 
   Returns:
     A function (variables, batch) -> landmarks [n, k, 2] in [-1, 1] of the
@@ -30,7 +31,10 @@ def landmark_function(model, image_size):
       images = _warped(loaded, batch["warp"], image_size)
     else:
       images = geometry.network_input(images, image_size)
-    return model.apply(variables, images, method=C3.detect).points
+    pose = model.apply(variables, images, method=C3.detect)
+    if certainty:
+      return pose.points, confidence(pose.points, pose.probability)
+    return pose.points
 
   return parallel.pmap_eval(run)
 
@@ -44,26 +48,6 @@ def _warped(images, matrices, size):
       image, warp.affine(matrix, grid), extent=extent
     )
   )(images, matrices)
-
-
-def prediction_function(model, image_size):
-  """Makes the pmapped detector that also says how certain it is.
-
-  Args:
-    model, image_size: see `landmark_function`.
-
-  Returns:
-    A function (variables, batch) -> (points, confidence): landmarks [n, k, 2]
-    in [-1, 1] of the frame, and `confidence` [n, k]. The batch has image, uint8
-    [n, s, s, 3].
-  """
-
-  def run(variables, batch):
-    images = geometry.network_input(batch["image"], image_size)
-    pose = model.apply(variables, images, method=C3.detect)
-    return pose.points, confidence(pose.points, pose.probability)
-
-  return parallel.pmap_eval(run)
 
 
 def confidence(points, probability):
@@ -92,14 +76,13 @@ def detect(function, variables, dataset, *, batch_size, warps=None):
   """Finds the landmarks of every image of a dataset.
 
   Args:
-    function: from `landmark_function`.
-    variables: params and batch_stats.
-    dataset: with `eval_batches`.
+    function, variables: `landmark_function` and its variables.
+    dataset: `Dataset` of n images.
     batch_size: a multiple of the local devices.
     warps: float32 [n, 2, 3], the pull map of each image, or None.
 
   Returns:
-    [n, k, 2] in [-1, 1] of the frame, in the order of the dataset.
+    [n, k, 2] in the order of the dataset.
   """
   found = np.zeros((len(dataset), 0, 2), np.float32)
   for batch in dataset.eval_batches(batch_size):

@@ -32,16 +32,10 @@ class Evaluator:
   """
 
   def __init__(self, config, model, splits):
-    """Prepares; compiles at first use.
-
-    Args:
-      config: `config.eval` and `config.data` are used.
-      model: `C3`.
-      splits: fit and test are measured on; either may be None.
+    """Prepares; of the splits, fit and test are used.
 
     Raises:
-      UserError: a value of `config.eval` is refused, or the normaliser does
-        not fit the annotated points.
+      UserError: `config.eval` is refused, or does not fit the points.
     """
     check_options(config.eval)
     self._options = {

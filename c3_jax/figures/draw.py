@@ -126,11 +126,7 @@ def shown_images(dataset, size):
 def image_errors(config, splits, found, report):
   """Measures the error of each test image, for the figure of error curves.
 
-  Args:
-    config: of the run.
-    splits: fit and test, annotated.
-    found: [n, k, 2] landmarks of the test images.
-    report: from `evaluation.evaluate`.
+  `found` are their landmarks [n, k, 2].
 
   Returns:
     {name: [n] per cent} for the regressors with and without intercept, and for

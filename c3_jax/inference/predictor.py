@@ -10,7 +10,7 @@ from PIL import Image
 from c3_jax import geometry, runs
 from c3_jax.data import find, image_files
 from c3_jax.errors import UserError
-from c3_jax.evaluation.detect import prediction_function
+from c3_jax.evaluation.detect import landmark_function
 from c3_jax.inference.estimator import PointEstimator
 from c3_jax.runtime import parallel
 
@@ -34,18 +34,14 @@ class Landmarks(NamedTuple):
   annotated: np.ndarray | None = None
 
 
-def load(workdir, step=None, *, regressor="", batch_size=32):
+def load(workdir, step=None, *, regressor="", batch_size=32) -> "Predictor":
   """Reads a trained model, and nothing else, from the folder of its run.
 
   Args:
     workdir: folder of the run.
     step: of the checkpoint; None is the best.
-    regressor: an eval/DATASET.json, to estimate its annotated points too, or
-      "".
+    regressor: an eval/DATASET.json, to estimate its annotated points, or "".
     batch_size: images that the network sees at once.
-
-  Returns:
-    A `Predictor`.
 
   Raises:
     UserError: there is no such run, checkpoint or regression.
@@ -86,7 +82,9 @@ class Predictor:
     self.batch_size = -(-batch_size // devices) * devices
     self.frame = geometry.Frame.of(trained.config)
     self._estimator = estimator
-    self._function = prediction_function(trained.model, self.frame.image_size)
+    self._function = landmark_function(
+      trained.model, self.frame.image_size, certainty=True
+    )
     self._variables = parallel.replicate(trained.variables)
 
   def predict(self, images):

@@ -15,21 +15,15 @@ from c3_jax.runtime import parallel
 
 
 def swap_function(model, image_size):
-  """Makes the pmapped function that swaps pairs and encodes them again.
+  """Makes the pmapped function that swaps pairs: (variables, batch) -> dict.
 
-  Args:
-    model: `C3`.
-    image_size: side of the frame in pixels.
-
-  Returns:
-    A function (variables, batch) -> dict. The batch has image_source and
-    image_target, uint8 [n, s, s, 3]. In the result, "pose" and "swap_pose" are
-    landmarks [n, 2, k, 2] of the two images (target, source) and of the two
-    swapped ones, in the order of their APPEARANCE; "again_pose" those of the
-    images decoded from their own a and p; "look", "swap_look" and "again_look"
-    likewise their mean appearance features [n, 2, c]; "colour", "swap_colour"
-    and "again_colour" mean colours [n, 2, 3]; "template" and "again" are images
-    [n, 2, s, s, 3].
+  The batch has image_source and image_target, uint8 [n, s, s, 3]. In the
+  result, "pose" and "swap_pose" are landmarks [n, 2, k, 2] of the two images
+  (target, source) and of the two swapped ones, in the order of their
+  APPEARANCE; "again_pose" those of the images decoded from their own a and p;
+  "look", "swap_look" and "again_look" likewise their mean appearance features
+  [n, 2, c]; "colour", "swap_colour" and "again_colour" mean colours [n, 2, 3];
+  "template" and "again" are images [n, 2, s, s, 3].
   """
 
   def describe(encoding, images):

@@ -28,13 +28,6 @@ class PairEvaluator:
   """
 
   def __init__(self, config, model, dataset):
-    """Prepares; compiles at first use.
-
-    Args:
-      config: `config.eval.batch_size` and `config.data` are used.
-      model: `C3`.
-      dataset: of single images or of listed pairs.
-    """
     self._config, self._dataset = config, dataset
     size = config.data.image_size
     self._listed = isinstance(dataset, PairedDataset)

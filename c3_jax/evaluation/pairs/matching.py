@@ -2,14 +2,7 @@
 
 Everything measured between two images goes from TARGET to SOURCE: a place in
 the target is looked up in the source, as NC-Net does and as T^{source->target}
-is defined (a pull map). A pair dataset yields batches with
-
-  image_source, image_target    uint8 [n, S, S, 3]
-  points_source, points_target  float32 [n, P, 2], (x, y) in [-1, 1]
-  visible                       bool [n, P], False where rows are padded
-  size_source, size_target      int [n, 2], (width, height) of the files
-  category, index               int [n]
-  mask                          float [n], 0 for the padding of a batch
+is defined (a pull map). Batches of pairs are those of `data.PairedDataset`.
 """
 
 import dataclasses
@@ -41,7 +34,7 @@ class Neighbours:
     return len(self.dataset) // 2
 
   def eval_batches(self, n_pairs):
-    """Yields batches of n_pairs pairs, in order; see the module."""
+    """Yields batches of n_pairs pairs, in order."""
     for batch in self.dataset.eval_batches(2 * n_pairs):
       index = batch["index"][0::2] // 2
       points = batch.get("points")
@@ -63,17 +56,11 @@ class Neighbours:
 
 
 def match_function(model, image_size):
-  """Makes the pmapped matcher of pairs.
+  """Makes the pmapped matcher of pairs: (variables, batch) -> dict.
 
-  Args:
-    model: `C3`.
-    image_size: side of the frame in pixels.
-
-  Returns:
-    A function (variables, batch) -> dict. The batch has image_source and
-    image_target, uint8 [n, s, s, 3]. The result has landmarks_source and
-    landmarks_target, float32 [n, k, 2] in [-1, 1], and scores, float32
-    [n, h, w, h, w]: C^ of Eq. 3, the source's cells first.
+  The batch has image_source and image_target, uint8 [n, s, s, 3]. The result
+  has landmarks_source and landmarks_target, float32 [n, k, 2] in [-1, 1], and
+  scores, float32 [n, h, w, h, w]: C^ of Eq. 3, the source's cells first.
   """
 
   def run(model, images):

@@ -30,7 +30,7 @@ def pack(config, split, out):
   """Writes one split of the dataset of a config.
 
   Args:
-    config: `config.data` is used; its pictures are held in memory meanwhile.
+    config: `config.data` is used; its images are held in memory meanwhile.
     split: "train", "fit" or "test".
     out: .npz file.
 
@@ -49,7 +49,7 @@ def pack(config, split, out):
   dataset = load.load_split(config, split)
   if dataset is None:
     raise UserError(
-      f"config.data.name={config.data.name} has no annotated pictures for "
+      f"config.data.name={config.data.name} has no annotated images for "
       f"--split={split}: pack another split."
     )
   dataset.save(out)

@@ -1,7 +1,7 @@
 """Writes small datasets of synthetic faces, each in the layout of the real one.
 
 Every writer takes an existing, empty folder, the number of training and of
-test pictures (or pairs), and the seed of the faces.
+test images (or pairs), and the seed of the faces.
 """
 
 import csv
@@ -25,9 +25,9 @@ def write_folder(root, *, train, test, seed=0):
   columns = [f"{axis}{i}" for i in range(1, 6) for axis in "xy"]
   rows = [["file", "split", *columns]]
   for split, n in (("train", train), ("test", test)):
-    for i, (picture, pixels) in enumerate(draw_faces(split, n, seed)):
+    for i, (image, pixels) in enumerate(draw_faces(split, n, seed)):
       name = f"{split}_{i:03}.jpg"
-      picture.save(images / name, quality=95)
+      image.save(images / name, quality=95)
       rows.append([name, split, *(f"{value:.2f}" for value in pixels.flat)])
   with open(pathlib.Path(root) / "landmarks.csv", "w", newline="") as file:
     csv.writer(file).writerows(rows)
@@ -36,7 +36,7 @@ def write_folder(root, *, train, test, seed=0):
 def write_celeba(root, *, train, test, seed=0):
   """Writes the layout of `celeba.py`.
 
-  The first half of the training pictures are MAFL's; of MAFL's test pictures
+  The first half of the training images are MAFL's; of MAFL's test images
   every third lies in CelebA's training partition.
   """
   root = pathlib.Path(root)
@@ -55,8 +55,8 @@ def write_celeba(root, *, train, test, seed=0):
   points[1] += (
     " nose_x nose_y leftmouth_x leftmouth_y rightmouth_x rightmouth_y"
   )
-  for name, (_, (picture, pixels)) in zip(names, faces, strict=True):
-    picture.save(images / name, quality=95)
+  for name, (_, (image, pixels)) in zip(names, faces, strict=True):
+    image.save(images / name, quality=95)
     cells = " ".join(f"{round(value):4}" for value in pixels.flat)
     points.append(f"{name} {cells}")
   partition = [f"{name} {part}" for name, (part, _) in zip(names, faces)]
@@ -83,20 +83,16 @@ def write_aflw(root, *, train, test, seed=0):
   testing = []
   for split, n in (("train", train), ("test", test)):
     names, points = [], []
-    for i, (picture, pixels) in enumerate(
-      draw_faces(split, n, seed, (110, 120))
-    ):
+    for i, (image, pixels) in enumerate(draw_faces(split, n, seed, (110, 120))):
       names.append(f"{split}_{i:05}.jpg")
       points.append(pixels)
-      picture.save(root / "output" / names[-1], quality=95)
+      image.save(root / "output" / names[-1], quality=95)
     _write_lines(root / f"aflw_{split}_images.txt", names)
     matlab.savemat(
       root / f"aflw_{split}_keypoints.mat",
       {"gt": np.array(points)[..., ::-1], "hw": np.full((n, 2), (120, 110))},
     )
-    for i, (picture, pixels) in enumerate(
-      draw_faces(split, n, seed, (150, 150))
-    ):
+    for i, (image, pixels) in enumerate(draw_faces(split, n, seed, (150, 150))):
       file = f"image{i:05}.jpg" if split == "train" else f"image{n + i:05}.jpg"
       kind = 1 if split == "train" else 2
       crop = f"crop_{split}_{i:05}.jpg"
@@ -104,10 +100,10 @@ def write_aflw(root, *, train, test, seed=0):
         [file, crop, kind, i, *(f"{value + 1:.3f}" for value in pixels.flat)]
       )
       if split == "train":
-        picture.save(root / "aflw_cropped" / crop, quality=95)
+        image.save(root / "aflw_cropped" / crop, quality=95)
       else:
         name = f"{i + 1:04}-{file}"
-        picture.save(root / "MTFL" / "AFLW" / name, quality=95)
+        image.save(root / "MTFL" / "AFLW" / name, quality=95)
         cells = " ".join(f"{value + 1:.3f}" for value in pixels.T.flat)
         testing.append(f" AFLW\\{name} {cells} 1 2 2 3")
   _write_lines(root / "MTFL" / "testing.txt", testing)
@@ -118,7 +114,7 @@ def write_aflw(root, *, train, test, seed=0):
 
 
 def write_pf_pascal(root, *, train, test, seed=0):
-  """Writes the layout of `pf_pascal.py`: numbers of pairs; val is like test."""
+  """Writes the layout of `pf_pascal.py`, for numbers of pairs; val as test."""
   root = pathlib.Path(root)
   images = root / "PF-dataset-PASCAL" / "JPEGImages"
   for folder in (images, root / "image_pairs"):
@@ -136,9 +132,9 @@ def write_pf_pascal(root, *, train, test, seed=0):
     ]
     for i, ends in enumerate(zip(*sides)):
       row = []
-      for (picture, _), side in zip(ends, "ab"):
+      for (image, _), side in zip(ends, "ab"):
         name = f"200{number}_{i:05}{side}.jpg"
-        picture.save(images / name, quality=95)
+        image.save(images / name, quality=95)
         row.append(prefix + name)
       row.append(i % 20 + 1)
       if annotated:
@@ -167,38 +163,38 @@ def write_lsun(root, *, train, test=0, seed=0, lmdb=False):
   """
   for category, name in (("car", "car"), ("bedroom", "bedroom_train")):
     folder = pathlib.Path(root) / (f"{name}_lmdb" if lmdb else name)
-    pictures = {}
-    for i, (picture, _) in enumerate(
+    encoded = {}
+    for i, (image, _) in enumerate(
       draw_faces(
         "train", train, seed + lsun.CATEGORIES.index(category), (96, 72)
       )
     ):
       data = io.BytesIO()
-      picture.save(data, "webp", quality=90)
-      pictures[f"{i:06x}{seed:034x}"] = data.getvalue()
+      image.save(data, "webp", quality=90)
+      encoded[f"{i:06x}{seed:034x}"] = data.getvalue()
     if lmdb:
-      _write_lmdb(folder, pictures)
+      _write_lmdb(folder, encoded)
       continue
-    for key, data in pictures.items():
+    for key, data in encoded.items():
       nested = folder.joinpath(*key[:6])
       nested.mkdir(parents=True)
       (nested / f"{key}.webp").write_bytes(data)
 
 
-def _write_lmdb(folder, pictures):
+def _write_lmdb(folder, encoded):
   import lmdb
 
   folder.mkdir(parents=True)
-  with lmdb.open(str(folder), map_size=2**24 + 2**20 * len(pictures)) as env:
+  with lmdb.open(str(folder), map_size=2**24 + 2**20 * len(encoded)) as env:
     with env.begin(write=True) as transaction:
-      for key, data in pictures.items():
+      for key, data in encoded.items():
         transaction.put(key.encode(), data)
 
 
 def draw_faces(split, n, seed, size=(SIDE, SIDE)):
-  """Draws n faces: a generator of (PIL image of `size`, [5, 2] pixels in it).
+  """Draws n faces: a generator of (PIL image of `size`, points [5, 2] in it).
 
-  The pixels count from 0, the centre of the first one.
+  The points are pixels, 0 = centre of the first one.
   """
   if not n:
     return
@@ -212,11 +208,11 @@ def draw_faces(split, n, seed, size=(SIDE, SIDE)):
     load_size=SIDE,
     batch=32,
   )
-  for image, points in zip(faces["images"], faces["points"], strict=True):
-    picture = Image.fromarray(image)
-    if size != picture.size:
-      picture = picture.resize(size, Image.BICUBIC)
-    yield picture, geometry.coords_to_pixels(points, np.array(size))
+  for pixels, points in zip(faces["images"], faces["points"], strict=True):
+    image = Image.fromarray(pixels)
+    if size != image.size:
+      image = image.resize(size, Image.BICUBIC)
+    yield image, geometry.coords_to_pixels(points, np.array(size))
 
 
 def _write_lines(path, lines):

@@ -1,4 +1,4 @@
-"""Decoded images, all in memory. No TensorFlow."""
+"""Decoded images, all in memory."""
 
 import numpy as np
 
@@ -8,25 +8,21 @@ from c3_jax.runtime import files
 
 
 class ArrayDataset:
-  """Decoded pictures, all in memory.
+  """A `Dataset` of decoded images, all in memory.
 
   Attributes:
     images: uint8 [n, load_size, load_size, 3].
-    points: float32 [n, P, 2] in [-1, 1] of the model frame, or None.
-    names: list of n str.
-    load_size: side of a picture in pixels.
-    image_size: side of the model frame that `points` refers to.
   """
 
   def __init__(self, images, points=None, names=None, *, image_size=None):
-    """Wraps arrays, without a copy of the images.
+    """Wraps arrays without copying the images.
 
     Args:
       images: uint8 [n, S, S, 3]; or a stand-in, such as `synthetic.Faces`, that
         is indexed like an array.
       points: [n, P, 2] in [-1, 1] of the model frame, or None.
       names: n strings; by default the numbers 0 to n - 1.
-      image_size: side of the model frame; by default all of the picture.
+      image_size: side of the model frame; by default all of the image.
 
     Raises:
       ValueError: if a shape or dtype is not as above.
@@ -60,23 +56,14 @@ class ArrayDataset:
     return len(self)
 
   def batches(self, batch_size, *, seed, start_step=0, shard=(0, 1)):
-    """Endless training batches, in the order of `sampler.batch_indices`.
-
-    Yields:
-      dict(image=uint8 [b, S, S, 3], index=int64 [b]), b = batch_size / c.
-    """
+    """Gives endless training batches: see `Dataset`."""
     for index in sampler.batch_indices(
       len(self), batch_size, seed=seed, start_step=start_step, shard=shard
     ):
       yield {"image": self.images[index], "index": index}
 
   def eval_batches(self, batch_size):
-    """Every picture once; the last batch is padded under mask 0.
-
-    Yields:
-      dict(image=uint8 [b, S, S, 3], index=int64 [b], mask=float32 [b]), and
-      points=float32 [b, P, 2] if there are any.
-    """
+    """Gives every image once, in order: see `Dataset`."""
     for index, mask in sampler.eval_indices(len(self), batch_size):
       batch = {"image": self.images[index], "index": index, "mask": mask}
       if self.points is not None:
@@ -84,7 +71,7 @@ class ArrayDataset:
       yield batch
 
   def first(self, n):
-    """The first n pictures, fewer if there are fewer: an `ArrayDataset`."""
+    """Gives the first n images, fewer if there are fewer: see `Dataset`."""
     return ArrayDataset(
       self.images[:n],
       None if self.points is None else self.points[:n],

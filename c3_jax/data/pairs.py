@@ -1,6 +1,6 @@
-"""Listed pairs of pictures with matching points, in memory. No TensorFlow.
+"""Listed pairs of images with matching points, in memory.
 
-A picture is scaled to S x S pixels without keeping its aspect ratio (NC-Net);
+An image is scaled to S x S pixels without keeping its aspect ratio (NC-Net);
 points are (x, y) in [-1, 1] of it.
 """
 
@@ -37,20 +37,16 @@ CATEGORIES = (
 
 
 class PairDataset:
-  """Pairs of pictures; each file is held once.
+  """A `PairedDataset` in memory; each image file is held once.
 
   Attributes:
     images: uint8 [m, S, S, 3].
     names: list of m str, the files.
     sizes: int32 [m, 2], (width, height) of the files.
-    pairs: int64 [n, 2], (source, target) as rows of `images`.
-    flips: bool [n]; both pictures of such a pair are mirrored.
+    flips: bool [n]; both images of such a pair are mirrored.
     categories: int32 [n], indices into `CATEGORIES`.
-    points: float32 [n, 2, P, 2], of source and target before they are
-      mirrored, in [-1, 1]; P is 0 where nothing is annotated.
+    points: as they are before mirroring; P is 0 where nothing is annotated.
     visible: bool [n, P]; False for padding.
-    subsets: dict name -> bool [n], parts of the list to be measured alone.
-    load_size, image_size: S.
   """
 
   def __init__(
@@ -85,18 +81,9 @@ class PairDataset:
     return 2 * len(self)
 
   def batches(self, batch_size, *, seed, start_step=0, shard=(0, 1)):
-    """Endless training batches of whole pairs, in the order of `order`.
-
-    Args:
-      batch_size: pictures of the global batch, twice the pairs.
-      seed, start_step, shard: see `sampler.batch_indices`.
-
-    Yields:
-      dict(image=uint8 [b, S, S, 3], index=int64 [b]), b = batch_size / c. Rows
-      2m and 2m + 1 are source and target of pair `index` // 2.
-    """
+    """Gives endless training batches of whole pairs: see `PairedDataset`."""
     if batch_size % 2:
-      raise ValueError(f"a batch of {batch_size} pictures is not whole pairs")
+      raise ValueError(f"a batch of {batch_size} images is not whole pairs")
     for index in sampler.batch_indices(
       len(self), batch_size // 2, seed=seed, start_step=start_step, shard=shard
     ):
@@ -107,17 +94,7 @@ class PairDataset:
       }
 
   def eval_batches(self, batch_size):
-    """Every pair once; the last batch is padded under mask 0.
-
-    Args:
-      batch_size: pairs of a batch.
-
-    Yields:
-      dict of image_source, image_target: uint8 [b, S, S, 3]; points_source,
-      points_target: float32 [b, P, 2]; visible: bool [b, P]; size_source,
-      size_target: int32 [b, 2]; category: int32 [b]; index: int64 [b]; mask:
-      float32 [b].
-    """
+    """Gives every pair once, in order: see `PairedDataset`."""
     for index, mask in sampler.eval_indices(len(self), batch_size):
       batch = {
         "visible": self.visible[index],
@@ -126,7 +103,7 @@ class PairDataset:
         "mask": mask,
       }
       images = self._images(index)
-      # A mirrored picture: x becomes -x. Points match by their number, which
+      # A mirrored image: x becomes -x. Points match by their number, which
       # stays.
       sign = np.where(self.flips[index, None, None], [-1, 1], 1)
       for i, side in enumerate(("source", "target")):
@@ -143,7 +120,7 @@ class PairDataset:
     return in_memory.ArrayDataset(images, None, names)
 
   def _images(self, index):
-    """(source, target) of some pairs: uint8 [b, S, S, 3] each."""
+    """Gives (source, target) of some pairs: uint8 [b, S, S, 3] each."""
     flips = self.flips[index, None, None, None]
     both = [self.images[self.pairs[index, i]] for i in (0, 1)]
     return [np.where(flips, image[:, :, ::-1], image) for image in both]
@@ -181,7 +158,7 @@ _FIELDS = (
 
 
 def pad(points):
-  """Lists of matching points as arrays of one length.
+  """Pads lists of matching points to arrays of one length.
 
   Args:
     points: list of n (source, target), float [p, 2] each, p varying.

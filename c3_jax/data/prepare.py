@@ -96,7 +96,7 @@ def check_celeba(root):
   """Yields the checks of CelebA and MAFL."""
   images = celeba.find_images(root)
   files = sum(name.endswith(".jpg") for name in os.listdir(images))
-  yield Check(f"pictures in {images.name}", files, 202599)
+  yield Check(f"images in {images.name}", files, 202599)
   path, partition = celeba.read_partition(root)
   lists.check_files(images, list(partition), path)
   celeba.check_release(images / next(iter(partition)))
@@ -109,7 +109,7 @@ def check_celeba(root):
     yield Check(f"MAFL {split}", len(mafl[split]), expected)
     yield _checksum(mafl_path)
   points = celeba.read_landmarks(root, list(partition))
-  yield Check("annotated pictures", len(points), 202599)
+  yield Check("annotated images", len(points), 202599)
   identity = celeba.read_identity(root)
   yield Check("people", len(set(identity.values())), 10177)
   for exclude, expected in (
@@ -127,7 +127,7 @@ def check_celeba(root):
 
 
 def aflw_releases(root):
-  """The releases of AFLW that are there, at least one."""
+  """Finds the releases of AFLW that are there, at least one."""
   parts = {"lmdis": "output", "mtfl": "MTFL"}
   lists.find(root, *parts.values())
   return [r for r, name in parts.items() if os.path.exists(f"{root}/{name}")]
@@ -180,7 +180,7 @@ def check_lsun(root):
       n = len(lsun.Lmdb(source).keys)
     else:
       n = len(folder.list_images(source, lsun.SUFFIXES)[1])
-    yield Check(f"pictures of {category}", n, expected[category])
+    yield Check(f"images of {category}", n, expected[category])
   if len(missing) == len(lsun.CATEGORIES):
     raise missing[0]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 
 def batch_indices(n, batch_size, *, seed, start_step=0, shard=(0, 1)):
-  """Endless stream of training batches, as indices of examples.
+  """Draws an endless stream of training batches, as indices of examples.
 
   Each epoch is a fresh permutation of the n examples, drawn from (seed,
   epoch). The epochs are laid end to end and cut into batches, so a batch may
@@ -58,7 +58,7 @@ def _permutation(n, seed, epoch):
 
 
 def eval_indices(n, batch_size):
-  """Every example once, in order, in batches of one size.
+  """Gives every example once, in order, in batches of one size.
 
   Args:
     n: number of examples.

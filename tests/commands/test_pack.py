@@ -46,7 +46,7 @@ def _config(**data):
   ids=lambda value: value.get("name") if isinstance(value, dict) else "",
 )
 def test_packed_splits_give_the_same_batches(dots, tmp_path, data, splits):
-  """Pictures, points, names and frame of any dataset, bit for bit."""
+  """Images, points, names and frame of any dataset, bit for bit."""
   config = _config(**data)
   packed = {}
   for split in splits:
@@ -91,6 +91,7 @@ def test_a_packed_file_of_another_size_is_named(dots, tmp_path):
     load.load_splits(config)
 
 
+@pytest.mark.slow
 def test_pack_and_train_without_tensorflow_and_clu(tmp_path):
   """With their imports blocked, both programs run; mistakes are one line."""
   test = "--config=configs/synthetic.py:test"

@@ -10,7 +10,7 @@ from c3_jax.errors import UserError
 
 @pytest.fixture
 def tree(tmp_path, monkeypatch):
-  """A folder `pics` with pictures at three depths, and what is not one."""
+  """A folder `pics` with images at three depths, and what is not one."""
   for name in (
     "pics/b.jpg",
     "pics/a.PNG",
@@ -87,7 +87,7 @@ def test_mistakes_are_named(tree, images, overlay, match):
 
 
 def test_an_empty_folder_is_named(tree):
-  """A folder without pictures says which suffixes count."""
+  """A folder without images says which suffixes count."""
   (tree / "empty").mkdir()
   with pytest.raises(UserError, match="empty has no images: put .jpg"):
     find.find("empty")

@@ -81,7 +81,7 @@ def test_jpegs_are_decoded_as_by_pillow(
 
 
 def test_what_juts_out_of_a_file_is_black(tmp_path):
-  """DVE's square of a wide picture has rows below it: they stay empty."""
+  """DVE's square of a wide image has rows below it: they stay empty."""
   path = tmp_path / "wide.png"
   Image.new("RGB", (120, 60), (200, 100, 50)).save(path)
   image, _ = image_files.read(path, geometry.Frame(30, 30, "dve"))
@@ -92,13 +92,13 @@ def test_what_juts_out_of_a_file_is_black(tmp_path):
 
 
 def test_unreadable_files_say_why(tmp_path, files):
-  """Empty, cut off, no picture, missing: one error that names the file."""
+  """Empty, cut off, no image, missing: one error that names the file."""
   whole = (tmp_path / "whole.jpg", tmp_path / "whole.png")
   picture(60, 60).save(whole[0])
   picture(60, 60).save(whole[1])
   for name, content in {
     "empty.jpg": b"",
-    "text.png": b"this is no picture",
+    "text.png": b"this is no image",
     "cut.jpg": whole[0].read_bytes()[:-200],
     "cut.png": whole[1].read_bytes()[:-2000],
     "head.png": whole[1].read_bytes()[:20],

@@ -197,10 +197,25 @@ def test_wrong_arrays_are_refused(images, points, names):
     in_memory.ArrayDataset(images, points, names)
 
 
-def test_arrays_and_folder_need_no_tensorflow():
-  """Importing them, as machines with only JAX do, leaves TensorFlow out."""
+def test_the_room_and_a_folder_need_no_tensorflow(tmp_path):
+  """Where it cannot be imported, a folder is cached and streamed all the same.
+
+  Importing the room, as machines with only JAX do, leaves matplotlib out, too.
+  """
   code = (
-    "import sys; import c3_jax.data.in_memory, c3_jax.data.datasets.folder;"
-    "assert 'tensorflow' not in sys.modules"
+    "import sys; sys.modules['tensorflow'] = sys.modules['clu'] = None\n"
+    "from PIL import Image\n"
+    "from c3_jax import data, geometry\n"
+    "from c3_jax.data import datasets\n"
+    "for i in range(4):\n"
+    "  image = Image.new('RGB', (30, 20), (50 * i,) * 3)\n"
+    "  image.save(f'{sys.argv[1]}/{i}.png')\n"
+    "for cache in (True, False):\n"
+    "  found = datasets.load_folder(\n"
+    "    sys.argv[1], geometry.Frame(8, 10), split='train', cache=cache)\n"
+    "  assert isinstance(found, data.StreamingDataset) != cache\n"
+    "  batch = next(found.batches(4, seed=0))\n"
+    "  assert (batch['image'].max((1, 2, 3)) == 50 * batch['index']).all()\n"
+    "assert 'matplotlib' not in sys.modules"
   )
-  subprocess.run([sys.executable, "-c", code], check=True)
+  subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)

@@ -65,7 +65,7 @@ def test_pairs_have_their_points_on_the_dots(dots):
 
 
 def test_lsun_is_unlabelled(dots):
-  """Cars and bedrooms are different pictures; `limit` takes the first."""
+  """Cars and bedrooms are different images; `limit` takes the first."""
   car = load.load_splits(_config(name="lsun", category="car", limit=4))
   bedroom = load.load_splits(_config(name="lsun", category="bedroom"))
   assert (len(car.train), len(bedroom.train)) == (4, 6)
@@ -94,7 +94,7 @@ def test_wrong_keys_are_named(dots, data, named):
 
 
 def test_one_split_is_the_one_of_all(dots):
-  """`load_split` gives the same pictures as `load_splits`."""
+  """`load_split` gives the same images as `load_splits`."""
   config = _config(name="celeba", crop="imm")
   test = load.load_split(config, "test")
   np.testing.assert_array_equal(

@@ -1,4 +1,4 @@
-"""Tests of pairs of pictures in memory."""
+"""Tests of pairs of images in memory."""
 
 import itertools
 
@@ -73,7 +73,7 @@ def test_shards_and_resume_give_the_same_pairs():
 
 
 def test_evaluation_gives_every_pair_once():
-  """Padded and masked; points are mirrored with the picture."""
+  """Padded and masked; points are mirrored with the image."""
   data = _dataset()
   batches = list(data.eval_batches(3))
   assert [batch["mask"].tolist() for batch in batches][-1] == [1, 0, 0]

@@ -42,7 +42,7 @@ def test_small_copies_differ_in_what_they_lack(dots, tmp_path):
       "celeba",
       fake.write_celeba,
       {
-        "pictures in img_align_celeba": (7, 202599),
+        "images in img_align_celeba": (7, 202599),
         "partition 0": (5, 162770),
         "MAFL training": (2, 19000),
         "people": (4, 10177),
@@ -64,8 +64,8 @@ def test_small_copies_differ_in_what_they_lack(dots, tmp_path):
       "lsun",
       fake.write_lsun,
       {
-        "pictures of car": (4, 5520756),
-        "pictures of bedroom": (4, 3033042),
+        "images of car": (4, 5520756),
+        "images of bedroom": (4, 3033042),
       },
     ),
   ):
@@ -88,6 +88,7 @@ def test_an_empty_folder_is_named(tmp_path, name):
   assert all(" " in line for line in prepare.GET[name])
 
 
+@pytest.mark.slow
 def test_the_script_counts_builds_and_says_what_differs(dots, tmp_path):
   """As the user calls it: the table, the files for TFDS, exit status 1."""
   root = tmp_path / "root"

@@ -21,13 +21,13 @@ _SIZES = [(40, 40), (61, 40), (40, 75), (200, 131), (33, 20), (25, 90)]
 
 
 def _picture(width, height, seed=0):
-  """A smooth random picture, so that JPEG keeps it well."""
+  """A smooth random image, so that JPEG keeps it well."""
   noise = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), np.uint8)
   return Image.fromarray(noise).resize((width, height), Image.BICUBIC)
 
 
 def _write(folder, n):
-  """Writes n pictures of mixed sizes: their paths."""
+  """Writes n images of mixed sizes: their paths."""
   paths = []
   for i in range(n):
     suffix = ("jpg", "png")[i % 2]
@@ -37,7 +37,7 @@ def _write(folder, n):
 
 
 def _spoil(path, how):
-  """Overwrites a picture with a broken one."""
+  """Overwrites an image with a broken one."""
   whole = path.read_bytes()
   path.write_bytes({"zero": b"", "text": b"no image", "cut": whole[:-90]}[how])
 
@@ -246,7 +246,7 @@ def test_one_broken_of_twenty_is_skipped(tmp_path, warnings_logged, how, cache):
 
 
 def test_missing_file_counts_as_broken(tmp_path, warnings_logged):
-  """A path that vanished is skipped like a broken picture."""
+  """A path that vanished is skipped like a broken image."""
   paths = _write(tmp_path, 4)
   paths[0].unlink()
   assert len(scan(paths, geometry.Frame(8, 8))) == 3
@@ -398,7 +398,7 @@ def test_evaluation_refuses_a_file_that_broke(tmp_path):
 
 
 def test_a_reader_stands_in_for_files(tmp_path, warnings_logged):
-  """Encoded pictures from elsewhere: the same batches, broken ones left out."""
+  """Encoded images from elsewhere: the same batches, broken ones left out."""
   paths = _write(tmp_path, 7)
   encoded = [path.read_bytes() for path in paths]
   frame = geometry.Frame(8, 8)

@@ -202,7 +202,7 @@ def read_landmarks(path):
 
 
 def _point_columns(path, header):
-  """Names of the columns of the points: x1, y1, x2, y2, ..."""
+  """Names the columns of the points: x1, y1, x2, y2, ..."""
   # Half as many points as there are such columns: any gap, odd one out or
   # count from 0 then shows as a missing name.
   found = [name for name in header if re.fullmatch(r"[xy]\d+", name)]

@@ -1,14 +1,22 @@
-"""Synthetic faces: an exact world, in which every correspondence is known."""
+"""Synthetic faces: an exact world, in which every correspondence is known.
 
-from c3_jax.data.synthetic.faces import (
-  Faces as Faces,
-)
-from c3_jax.data.synthetic.faces import (
-  dataset as dataset,
-)
-from c3_jax.data.synthetic.faces import (
-  points as points,
-)
-from c3_jax.data.synthetic.faces import (
-  poses as poses,
-)
+Pose and appearance are drawn independently, so that nothing but the face itself
+tells the pose. `head` has the geometry, `drawing` the painting, `faces` the
+examples of a seed, in memory and without files.
+"""
+
+from c3_jax.data.synthetic.drawing import Appearance, render
+from c3_jax.data.synthetic.faces import Faces, dataset, points, poses
+from c3_jax.data.synthetic.head import Pose, correspondence, landmarks
+
+__all__ = [
+  "Appearance",
+  "Faces",
+  "Pose",
+  "correspondence",
+  "dataset",
+  "landmarks",
+  "points",
+  "poses",
+  "render",
+]

@@ -1,10 +1,10 @@
 """Cartoon faces, drawn in JAX.
 
-A pixel is coloured by walking back from the picture to the surface of the head
+A pixel is coloured by walking back from the image to the surface of the head
 (`head.py`) and painting there, in canonical coordinates (u, v): so whatever is
 on the head, hair too, moves exactly as `head.correspondence` says.
 
-Pictures are [3, h, w] inside this file, colours [3, 1, 1]: with the channels
+Images are [3, h, w] inside this file, colours [3, 1, 1]: with the channels
 last, XLA's CPU code does not vectorise.
 """
 
@@ -33,7 +33,7 @@ _NOSE = _rgb(0.76, 0.60, 0.58)  # times the skin
 
 @struct.dataclass
 class Appearance:
-  """Colours, hair and light: all that leaves every surface point in place.
+  """Colours, hair and light: whatever moves no surface point.
 
   Attributes:
     skin, hair, eyes, lips, shirt: [3], RGB in [0, 1].
@@ -68,19 +68,19 @@ class Appearance:
   blush: jax.Array
 
 
-def _over(picture, colour, cover):
-  """Paints `colour` over `picture` where `cover` [h, w] is 1."""
-  return picture + cover * (colour - picture)
+def _over(image, colour, cover):
+  """Paints `colour` over `image` where `cover` [h, w] is 1."""
+  return image + cover * (colour - image)
 
 
 def _ellipse(x, y, half_width, half_height):
-  """Distance to an ellipse about the origin, right near it; < 0 inside."""
+  """Measures the distance to an ellipse, exact near it; < 0 inside."""
   q = (x * (1 / half_width)) ** 2 + (y * (1 / half_height)) ** 2
   return 0.5 * (q - 1) * jnp.minimum(half_width, half_height)
 
 
 def _outline(x, y):
-  """Distance to the head's outline, right near it; < 0 inside."""
+  """Measures the distance to the head's outline, exact near it; < 0 inside."""
   t = y / head.HALF_HEIGHT
   slope = head.HALF_WIDTH**2 / head.HALF_HEIGHT * t
   steepness = 2 * jnp.sqrt(x**2 + slope**2 + 1e-4)
@@ -88,14 +88,14 @@ def _outline(x, y):
 
 
 def _shade(a, x, y, z):
-  """Brightness of a matt surface with normal (x, y, z), of any length."""
+  """Shades a matt surface with normal (x, y, z), of any length."""
   along = x * a.light[0] + y * a.light[1] + z * a.light[2]
   cosine = along * jax.lax.rsqrt(x**2 + y**2 + z**2 + 1e-6)
   return 1 + a.light_strength * (1.2 * jnp.maximum(cosine, 0) - 0.9)
 
 
 def _features(a, u, v, inside):
-  """Colours of the bare head at canonical (u, v): [3, h, w]."""
+  """Colours the bare head at canonical (u, v): [3, h, w]."""
   x = 0.6 * (u - jnp.where(u < 0, -EYE_U, EYE_U))  # from the nearer eye
   y = v - EYE_V
   ear = _ellipse(0.62 * (jnp.abs(u) - 1.53), v - _EAR_V, 0.10, 0.14)
@@ -127,7 +127,7 @@ def _features(a, u, v, inside):
 
 
 def _behind(pose, a, xy, x, y, mane, inside):
-  """Colours behind the head, its ears included: [3, h, w]."""
+  """Colours what is behind the head, and its ears: [3, h, w]."""
   c, s = jnp.cos(a.background_angle), jnp.sin(a.background_angle)
   along = head.smoothstep(c * xy[..., 0] + s * xy[..., 1], -1.5, 1.5)
   p = _over(a.background[0], a.background[1], along)
@@ -140,7 +140,7 @@ def _behind(pose, a, xy, x, y, mane, inside):
 
 
 def _scene(pose, a, xy, width):
-  """Colours at xy [h, w, 2], with edges `width` wide: [3, h, w] in [0, 1]."""
+  """Colours xy [h, w, 2], with edges `width` wide: [3, h, w] in [0, 1]."""
 
   def inside(distance):
     return jnp.clip(0.5 - distance * (1 / width), 0, 1)
@@ -178,9 +178,9 @@ def render(pose, appearance, *, size, extent=1.0, supersample=2):
   Args:
     pose: `Pose`.
     appearance: `Appearance`.
-    size: side of the picture in pixels.
-    extent: the picture spans [-extent, extent] of the model frame in x and y;
-      load_size / image_size for a picture with room for warps.
+    size: side of the image in pixels.
+    extent: the image spans [-extent, extent] of the model frame in x and y;
+      load_size / image_size for an image with room for warps.
     supersample: each pixel is the mean of this many samples squared.
 
   Returns:

@@ -1,8 +1,4 @@
-"""The built-in data: synthetic faces in memory, from a seed, without files.
-
-Pose and appearance are drawn independently, so that nothing but the face
-itself tells the pose. `head.py` has the geometry, `faces.py` the drawing.
-"""
+"""The examples of a seed: synthetic faces, drawn when they are asked for."""
 
 import functools
 
@@ -11,30 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from c3_jax.data.synthetic.drawing import Appearance, render
-from c3_jax.data.synthetic.head import (
-  Pose,
-  correspondence,
-  landmarks,
-  surface_coords,
-  surface_points,
-)
+from c3_jax.data.synthetic.head import Pose, landmarks
 from c3_jax.errors import UserError
-
-__all__ = [
-  "Appearance",
-  "Faces",
-  "Pose",
-  "correspondence",
-  "dataset",
-  "landmarks",
-  "points",
-  "poses",
-  "render",
-  "sample_appearance",
-  "sample_pose",
-  "surface_coords",
-  "surface_points",
-]
 
 SPLITS = ("train", "fit", "test")
 _POSES = 512  # Drawn at once.
@@ -81,7 +55,7 @@ def sample_pose(key):
 
 
 def _mixture(key, palette):
-  """A colour between two neighbours of `palette`: [3] in [0, 1]."""
+  """Mixes two neighbouring colours of `palette`: [3] in [0, 1]."""
   palette = jnp.array(palette, jnp.float32) / 255
   at = jax.random.uniform(key, maxval=len(palette) - 1)
   low = jnp.floor(at).astype(jnp.int32)
@@ -89,7 +63,7 @@ def _mixture(key, palette):
 
 
 def _muted(key):
-  """A greyish colour of any hue and of brightness in [0.25, 0.75]: [3]."""
+  """Draws a greyish colour, any hue, brightness in [0.25, 0.75]: [3]."""
   keys = jax.random.split(key)
   grey = jax.random.uniform(keys[0], minval=0.25, maxval=0.75)
   tint = jax.random.uniform(keys[1], (3,), minval=-0.06, maxval=0.06)
@@ -131,7 +105,7 @@ def sample_appearance(key):
 
 
 def _stream(seed, split):
-  """The key of all examples of a split."""
+  """Derives the key of all examples of a split."""
   if split not in SPLITS:
     raise UserError(
       f"the synthetic faces have no split {split!r}: use one of {SPLITS}"
@@ -140,13 +114,13 @@ def _stream(seed, split):
 
 
 def _keys(key, index):
-  """The keys of an example's pose and of its appearance."""
+  """Derives the keys of an example's pose and of its appearance."""
   return jax.random.split(jax.random.fold_in(key, index))
 
 
 @jax.jit
 def _pose_batch(key, indices):
-  """(Pose, landmarks) of the examples `indices` [n] of the stream `key`."""
+  """Draws (Pose, landmarks) of the examples `indices` [n] of stream `key`."""
 
   def example(index):
     pose = sample_pose(_keys(key, index)[0])
@@ -156,7 +130,7 @@ def _pose_batch(key, indices):
 
 
 def _posed(seed, split, n):
-  """("pose", "points") of `dataset`, without drawing a picture."""
+  """Gives ("pose", "points") of `dataset` without drawing an image."""
   key = _stream(seed, split)
   # Always whole batches: one compilation, and the same rounding whatever n.
   parts = [
@@ -169,12 +143,12 @@ def _posed(seed, split, n):
 
 
 def poses(seed, *, split, n):
-  """The "pose" of `dataset`, without drawing a picture."""
+  """Gives the "pose" of `dataset` without drawing an image."""
   return _posed(seed, split, n)[0]
 
 
 def points(seed, *, split, n):
-  """The "points" of `dataset`, without drawing a picture."""
+  """Gives the "points" of `dataset` without drawing an image."""
   return _posed(seed, split, n)[1]
 
 
@@ -184,23 +158,23 @@ def _draw(key, indices, *, size, extent):
 
   def example(index):
     pose_key, appearance_key = _keys(key, index)
-    picture = render(
+    image = render(
       sample_pose(pose_key),
       sample_appearance(appearance_key),
       size=size,
       extent=extent,
     )
-    return (picture * 255 + 0.5).astype(jnp.uint8)
+    return (image * 255 + 0.5).astype(jnp.uint8)
 
   return jax.vmap(example)(indices)
 
 
 class Faces:
-  """The pictures of a split, each drawn when it is first asked for.
+  """Images of a split, each drawn when it is first asked for.
 
   To NumPy an array, uint8 [n, load_size, load_size, 3]: `faces[index]` with an
-  index as of an array, `np.asarray(faces)`. Picture i depends on (seed, split,
-  i, image_size, load_size) alone.
+  index as of an array, `np.asarray(faces)`. Image i depends on (seed, split, i,
+  image_size, load_size) alone.
 
   Attributes:
     shape, dtype: of that array.
@@ -251,7 +225,7 @@ def dataset(seed, *, split, n, image_size, load_size, batch=64):
     split: "train", "fit" (for the regression) or "test": disjoint streams.
     n: number of faces.
     image_size: side of the model frame in pixels.
-    load_size: side of the pictures, >= image_size; the model frame is their
+    load_size: side of the images, >= image_size; the model frame is their
       central part.
     batch: faces drawn at once; changes speed and memory only.
 

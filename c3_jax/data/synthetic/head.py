@@ -5,7 +5,7 @@ has canonical coordinates (u, v): u is the azimuth in radians (0 = middle of the
 face, positive to image right), v the height in units of the model frame
 (positive down). They are MATERIAL coordinates: the expression moves the skin
 over a head of fixed shape, so a mouth corner has the same (u, v) in every
-picture. A point goes into the picture in three steps, each with a closed
+image. A point goes into the image in three steps, each with a closed
 inverse:
 
   expression   (u, v) -> (u', v')                        `_deform`, `undeform`
@@ -13,7 +13,7 @@ inverse:
   similarity   (x, y) = shift + scale R(roll) (X, Y)
 
 All functions take one pose: use `jax.vmap` for many. Points are (x, y) of the
-model frame, [-1, 1] on it, as in `landmarks.py`.
+model frame, [-1, 1] on it, as in `c3_jax.geometry`.
 """
 
 import jax
@@ -41,7 +41,7 @@ LANDMARKS_UV = (
 
 @struct.dataclass
 class Pose:
-  """Where the face is and what it does: all that moves a surface point.
+  """Where the face is and what it does: whatever moves surface points.
 
   Attributes:
     yaw: [], radians, positive turns the face to image right.
@@ -63,13 +63,13 @@ class Pose:
 
 
 def squared_radius(v):
-  """Squared radius of the head at height v; negative above and below it."""
+  """Gives the squared radius at height v; negative above and below the head."""
   t = v / HALF_HEIGHT
   return HALF_WIDTH**2 * (1 - t**2) * (1 - EGG * t) ** 2
 
 
 def _radius(v):
-  """Radius of the head at height v, 0 above and below it."""
+  """Gives the radius at height v, 0 above and below the head."""
   return jnp.sqrt(jnp.maximum(squared_radius(v), 0))
 
 
@@ -90,7 +90,7 @@ def _piecewise_linear(v, source, target):
 
 
 def _knots(pose, u):
-  """Knots of v at rest and under the expression, at azimuth u."""
+  """Gives the knots of v at rest and under the expression, at azimuth u."""
   reach = jnp.abs(u) / MOUTH_U  # 1 at the corners of the mouth
   fade = 1 - smoothstep(reach, 1.0, 1.8)
   bend = 0.065 * pose.smile * (1 - 2 * jnp.minimum(reach, 1) ** 2) * fade
@@ -102,34 +102,34 @@ def _knots(pose, u):
 
 
 def _widening(pose, v):
-  """Factor by which a smile stretches azimuths at canonical height v."""
+  """Gives how much a smile stretches azimuths at canonical height v."""
   bump = jnp.maximum(1 - ((v - MOUTH_V) / 0.28) ** 2, 0) ** 2
   return 1 + 0.14 * pose.smile * bump
 
 
 def _deform(pose, u, v):
-  """Expression: canonical (u, v) -> place on the head (u', v')."""
+  """Applies the expression: canonical (u, v) to (u', v') on the head."""
   u = u * _widening(pose, v)
   rest, moved = _knots(pose, u)
   return u, _piecewise_linear(v, rest, moved)
 
 
 def undeform(pose, u, v):
-  """Inverse of `_deform`."""
+  """Inverts `_deform`."""
   rest, moved = _knots(pose, u)
   v = _piecewise_linear(v, moved, rest)
   return u / _widening(pose, v), v
 
 
 def to_head(pose, xy):
-  """Inverse similarity: (x, y) in the model frame -> (X, Y) of the head."""
+  """Inverts the similarity: (x, y) in the model frame to (X, Y) of the head."""
   d = (xy - pose.shift) / pose.scale
   c, s = jnp.cos(pose.roll), jnp.sin(pose.roll)
   return c * d[..., 0] + s * d[..., 1], c * d[..., 1] - s * d[..., 0]
 
 
 def surface_points(pose, uv):
-  """Where canonical surface points land in the picture.
+  """Maps canonical surface points to the image.
 
   Args:
     pose: `Pose` of one face.
@@ -148,7 +148,7 @@ def surface_points(pose, uv):
 
 
 def surface_coords(pose, xy):
-  """Which surface point is seen at a place: inverse of `surface_points`.
+  """Maps places to the surface points seen there: inverts `surface_points`.
 
   Args:
     pose: `Pose` of one face.
@@ -166,16 +166,16 @@ def surface_coords(pose, xy):
 
 
 def correspondence(pose_from, pose_to, xy):
-  """Matches points of one picture to another (push: from -> to).
+  """Matches points of one image to another (push: from -> to).
 
   Args:
-    pose_from: `Pose` in the picture that `xy` lies in.
-    pose_to: `Pose` in the other picture, of any face: (u, v) is shared.
+    pose_from: `Pose` in the image that `xy` lies in.
+    pose_to: `Pose` in the other image, of any face: (u, v) is shared.
     xy: [..., 2], (x, y) of the model frame.
 
   Returns:
     (xy_to, valid): xy_to [..., 2]; valid [...], bool: on the head in `from` and
-    visible in `to`. The match may lie outside the frame of either picture.
+    visible in `to`. The match may lie outside the frame of either image.
   """
   uv, on_face = surface_coords(pose_from, xy)
   xy_to, visible = surface_points(pose_to, uv)
@@ -183,7 +183,7 @@ def correspondence(pose_from, pose_to, xy):
 
 
 def landmarks(pose):
-  """The five landmarks of a face: [5, 2], (x, y) in [-1, 1].
+  """Gives the five landmarks of a face: [5, 2], (x, y) in [-1, 1].
 
   They are the canonical points LANDMARKS_UV, moved by the expression like any
   other: image-left eye, image-right eye, nose, image-left and image-right

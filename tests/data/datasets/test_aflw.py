@@ -16,7 +16,7 @@ SIZES = {"lmdis": (110, 120), "mtfl": (150, 150)}
 
 @pytest.fixture
 def root(dots, tmp_path):
-  """Both releases: 5 training and 3 test pictures."""
+  """Both releases: 5 training and 3 test images."""
   fake.write_aflw(tmp_path, train=5, test=3)
   return tmp_path
 
@@ -46,7 +46,7 @@ def test_mat_files_have_y_before_x(root):
 
 
 def test_mtfl_trains_on_set_1_only(root):
-  """Rows of other sets in its csv are test pictures."""
+  """Rows of other sets in its csv are test images."""
   with open(root / "aflw_cropped" / "facedata_cropped.csv") as file:
     rows = list(csv.DictReader(file))
   assert sorted({row["set"] for row in rows}) == ["1", "2"]
@@ -55,7 +55,7 @@ def test_mtfl_trains_on_set_1_only(root):
 
 
 def test_training_pictures_have_no_points_and_fit_has(root):
-  """The same pictures twice: to learn from, and for the regression."""
+  """The same images twice: to learn from, and for the regression."""
   frame = geometry.Frame(16, 20, "imm")
   options = {"release": "lmdis", "cache": True}
   train = aflw.load_aflw(root, frame, split="train", **options)

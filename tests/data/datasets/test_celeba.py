@@ -16,14 +16,14 @@ FRAME = geometry.Frame(32, 40, "imm")
 
 
 def _true_partition():
-  """CelebA's partition file: 162,770, then 19,867, then 19,962 pictures."""
+  """CelebA's partition file: 162,770, then 19,867, then 19,962 images."""
   counts = (162770, 19867, 19962)
   parts = np.repeat([0, 1, 2], counts)
   return {f"{i:06}.jpg": int(part) for i, part in enumerate(parts, 1)}
 
 
 def test_published_counts_from_the_real_lists(public_data, tmp_path):
-  """19,000 and 1,000 of MAFL leave 161,962 or 146,501 pictures of CelebA."""
+  """19,000 and 1,000 of MAFL leave 161,962 or 146,501 images of CelebA."""
   partition = _true_partition()
   (tmp_path / "list_eval_partition.txt").write_text(
     "".join(f"{name} {part}\n" for name, part in partition.items())
@@ -45,7 +45,7 @@ def test_published_counts_from_the_real_lists(public_data, tmp_path):
 
 
 def test_identity_leaves_out_every_picture_of_a_test_person():
-  """A loop over all pairs of pictures agrees, and it is a smaller set."""
+  """A loop over all pairs of images agrees, and it is a smaller set."""
   rng = np.random.default_rng(0)
   names = [f"{i:03}" for i in range(200)]
   partition = {name: int(rng.integers(3)) for name in names}
@@ -65,7 +65,7 @@ def test_identity_leaves_out_every_picture_of_a_test_person():
 
 @pytest.mark.parametrize("nested", [False, True])
 def test_official_layouts_come_back_point_for_point(dots, tmp_path, nested):
-  """The pictures and lists as drawn, flat or in Img/, Anno/ and Eval/."""
+  """The images and lists as drawn, flat or in Img/, Anno/ and Eval/."""
   fake.write_celeba(tmp_path, train=8, test=6)
   drawn = {}
   for split, n, first in (("train", 8, 1), ("test", 6, 9)):
@@ -115,7 +115,7 @@ def test_dve_crop_is_dves(dots, tmp_path):
 
 
 def test_streaming_finds_broken_pictures_as_they_come(dots, tmp_path):
-  """162,000 pictures are not decoded in advance; fit and test are."""
+  """162,000 images are not decoded in advance; fit and test are."""
   fake.write_celeba(tmp_path, train=4, test=2)
   (tmp_path / "img_align_celeba" / "000001.jpg").write_bytes(b"")
   options = {"cache": False, "exclude": "mafl_test"}
@@ -129,7 +129,7 @@ def test_streaming_finds_broken_pictures_as_they_come(dots, tmp_path):
 
 
 def test_half_size_copies_load_as_celeba(public_data, tmp_path):
-  """celeba10k: real pictures under the real names, points on the eyes."""
+  """celeba10k: real images under the real names, points on the eyes."""
   pictures = sorted((public_data / "celeba10k" / "images").iterdir())[:60]
   folder = tmp_path / "img_align_celeba"
   folder.mkdir()
@@ -182,7 +182,7 @@ def _spoil(root, how):
     case "no images":
       (root / "img_align_celeba").rename(root / "img")
       return "has no img_align_celeba or Img/img_align_celeba"
-    case "lost picture":
+    case "lost image":
       picture.unlink()
       return "lacks 1 of 4 images of .*, 000001.jpg the first"
     case "wild":
@@ -208,7 +208,7 @@ def _spoil(root, how):
     "no partition",
     "no mafl",
     "no images",
-    "lost picture",
+    "lost image",
     "wild",
     "short landmarks",
     "other landmarks",

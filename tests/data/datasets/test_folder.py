@@ -14,13 +14,13 @@ _HEADER = "file,split,identity,x1,y1,x2,y2"
 
 
 def _draw(path, level, size=(30, 20)):
-  """Writes a picture of one grey level, by which it is known again."""
+  """Writes an image of one grey level, by which it is known again."""
   path.parent.mkdir(parents=True, exist_ok=True)
   Image.new("RGB", size, (level,) * 3).save(path)
 
 
 def _folder(root, rows, *, header=_HEADER):
-  """Six pictures of levels 0, 40, ... 200, and a csv with these rows."""
+  """Six images of levels 0, 40, ... 200, and a csv with these rows."""
   names = ["a.jpg", "b.JPEG", "deep/d.PNG", "deep/er/c.png", "e.Jpg", "z.png"]
   for i, name in enumerate(names):
     _draw(root / "images" / name, 40 * i)
@@ -43,7 +43,7 @@ def _load(root, split, **kwargs):
 
 
 def _levels(data):
-  """Grey levels of the pictures, in steps of 40."""
+  """Grey levels of the images, in steps of 40."""
   (batch,) = data.eval_batches(len(data))
   return np.rint(batch["image"].mean((1, 2, 3)) / 40).astype(int).tolist()
 

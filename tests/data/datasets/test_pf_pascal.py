@@ -127,7 +127,7 @@ def test_pictures_of_voc_will_do(dots, tmp_path, scale):
 
 
 def test_a_broken_picture_takes_its_pairs_along(dots, tmp_path):
-  """The others stay, with their own pictures and points."""
+  """The others stay, with their own images and points."""
   fake.write_pf_pascal(tmp_path, train=4, test=3)
   folder = tmp_path / "PF-dataset-PASCAL" / "JPEGImages"
   (folder / "2002_00001b.jpg").write_bytes(b"")
@@ -167,7 +167,7 @@ def _more_points(text):
 
 
 def test_points_outside_the_pictures_are_refused(dots, tmp_path):
-  """Pictures of another release are not silently taken."""
+  """Images of another release are not silently taken."""
   fake.write_pf_pascal(tmp_path, train=1, test=1)
   folder = tmp_path / "PF-dataset-PASCAL" / "JPEGImages"
   for path in folder.glob("2002*"):

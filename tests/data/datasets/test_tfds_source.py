@@ -35,7 +35,7 @@ def _prepare(name, tmp_path, **options):
   [("mafl", {}), ("aflw", {"release": "lmdis"}), ("pf_pascal", {})],
 )
 def test_prepared_data_is_the_original_data(dots, tmp_path, name, options):
-  """Every picture and point, by its name, of every split."""
+  """Every image and point, by its name, of every split."""
   root, folder = _prepare(name, tmp_path, **options)
   size = {"image_size": 40} if name == "pf_pascal" else {}
   for split in load.SPLITS:

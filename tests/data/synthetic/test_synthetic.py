@@ -161,7 +161,7 @@ def test_appearance_leaves_the_geometry():
 
 
 def test_background_does_not_tell_the_pose():
-  """Colours of the picture's upper corners are uncorrelated with the pose."""
+  """Colours of the image's upper corners are uncorrelated with the pose."""
   data = small_dataset("train")
   corners = data["images"][:, 0, [0, -1]].reshape(700, 6)
   numbers = np.stack(
@@ -172,7 +172,7 @@ def test_background_does_not_tell_the_pose():
 
 
 def test_picture_goes_on_beyond_the_frame():
-  """The centre of a larger picture is the picture of the frame alone."""
+  """The centre of a larger image is the image of the frame alone."""
   pose = one(poses(1, seed=5), 0).replace(shift=jnp.array([0.6, 0.0]))
   appearance = look(jax.random.key(5))
   frame = draw(pose, appearance, size=64, extent=1.0)
@@ -241,7 +241,7 @@ def test_smile_moves_the_mouth_alone():
 
 
 def test_pictures_are_finite_and_in_range():
-  """Every picture of extreme poses and looks is finite and in [0, 1]."""
+  """Every image of extreme poses and looks is finite and in [0, 1]."""
   n = 32
   keys = jax.random.split(jax.random.key(11), n)
   looks = jax.jit(jax.vmap(faces.sample_appearance))(keys)
@@ -263,6 +263,7 @@ def test_pose_varies_enough_and_stays_in_the_frame():
   assert np.abs(points).max() < 0.95
 
 
+@pytest.mark.slow
 def test_untrained_network_does_not_tell_the_pose():
   """Soft-argmaxes of random convolutions explain under 20 % of the error.
 

@@ -6,6 +6,7 @@ The coordinates and their conversions are named here; `warp`, `spline` and
 
 from c3_jax.geometry.frame import (
   CROPS,
+  AnyArray,
   Frame,
   aligned_to_one_based_pixels,
   cell_centres,
@@ -24,6 +25,7 @@ from c3_jax.geometry.frame import (
 
 __all__ = [
   "CROPS",
+  "AnyArray",
   "Frame",
   "aligned_to_one_based_pixels",
   "cell_centres",

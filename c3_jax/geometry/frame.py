@@ -17,27 +17,28 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Real, Shaped, UInt8
 
 from c3_jax.errors import UserError
+
+# Where both are taken, the result is what was given unless stated otherwise.
+AnyArray = Array | np.ndarray
+Points = Float[AnyArray, "*n 2"]
+Pixels = Real[AnyArray, "*n 2"]
 
 CROPS = ("square", "imm", "dve")
 
 
-def coords_to_pixels(points, size):
+def coords_to_pixels(points: Points, size) -> Points:
   """Maps coordinates in [-1, 1] to pixels, 0 = centre of the first pixel.
 
-  Args:
-    points: [..., 2] array of (x, y) in [-1, 1].
-    size: image side in pixels, or (width, height).
-
-  Returns:
-    [..., 2] array of pixels. NumPy in, NumPy out.
+  `size` is the image side in pixels, or (width, height). NumPy in, NumPy out.
   """
   return ((points + 1) * _scale(points, size) - 1) / 2
 
 
-def pixels_to_coords(pixels, size):
-  """Inverts `coords_to_pixels`: pixels [..., 2] to (x, y) in [-1, 1]."""
+def pixels_to_coords(pixels: Pixels, size) -> Points:
+  """Inverts `coords_to_pixels`."""
   return (2 * pixels + 1) / _scale(pixels, size) - 1
 
 
@@ -49,55 +50,58 @@ def _scale(points, size):
   return [width, height]
 
 
-def coords_to_corner_pixels(points, size):
-  """Maps coordinates to float64 pixels, 0 = the image's corner.
+def coords_to_corner_pixels(points: Points, size) -> Points:
+  """Maps coordinates to float64 pixels in [0, size], 0 = the image's corner.
 
-  Args:
-    points: [..., 2] array of (x, y) in [-1, 1].
-    size: image side in pixels.
-
-  Returns:
-    [..., 2] in [0, size]: half a pixel more than `coords_to_pixels`.
+  That is half a pixel more than `coords_to_pixels`.
   """
   return (np.asarray(points, np.float64) + 1) / 2 * size
 
 
-def corner_pixels_to_coords(pixels, size):
+def corner_pixels_to_coords(pixels: Pixels, size) -> Points:
   """Inverts `coords_to_corner_pixels`."""
   return 2 * np.asarray(pixels, np.float64) / size - 1
 
 
-def coords_to_one_based_pixels(points, size):
-  """Maps coordinates [n, P, 2] to 1-based pixels of images of sizes [n, 2]."""
+def coords_to_one_based_pixels(
+  points: Float[AnyArray, "n p 2"], size: Real[AnyArray, "n 2"]
+) -> Float[np.ndarray, "n p 2"]:
+  """Maps coordinates to 1-based pixels of images of sizes (width, height)."""
   size = np.asarray(size, np.float64)[:, None]
   return ((np.asarray(points, np.float64) + 1) * size + 1) / 2
 
 
-def one_based_pixels_to_coords(pixels, size):
+def one_based_pixels_to_coords(
+  pixels: Real[AnyArray, "n p 2"], size: Real[AnyArray, "n 2"]
+) -> Float[np.ndarray, "n p 2"]:
   """Inverts `coords_to_one_based_pixels`."""
   size = np.asarray(size, np.float64)[:, None]
   return (2 * np.asarray(pixels, np.float64) - 1) / size - 1
 
 
-def one_based_pixels_to_aligned(pixels, size):
-  """Maps 1-based pixels [n, P, 2] of sizes [n, 2] to NC-Net's coordinates."""
+def one_based_pixels_to_aligned(
+  pixels: Real[AnyArray, "n p 2"], size: Real[AnyArray, "n 2"]
+) -> Float[AnyArray, "n p 2"]:
+  """Maps 1-based pixels of images of sizes (width, height) to `aligned`."""
   side = size[:, None]
   return (pixels - 1 - (side - 1) / 2) * 2 / (side - 1)
 
 
-def aligned_to_one_based_pixels(points, size):
+def aligned_to_one_based_pixels(
+  points: Float[AnyArray, "n p 2"], size: Real[AnyArray, "n 2"]
+) -> Float[AnyArray, "n p 2"]:
   """Inverts `one_based_pixels_to_aligned`."""
   side = size[:, None]
   return points * (side - 1) / 2 + 1 + (side - 1) / 2
 
 
-def cell_centres(n, dtype=jnp.float32):
-  """Gives the coordinates in [-1, 1] of the centres of n cells: [n]."""
+def cell_centres(n, dtype=float) -> Float[Array, " {n}"]:
+  """Gives the coordinates in [-1, 1] of the centres of n cells."""
   return (2 * jnp.arange(n, dtype=dtype) + 1) / n - 1
 
 
-def grid(height, width, dtype=jnp.float32):
-  """Gives (x, y) of every cell of a map: [height, width, 2]."""
+def grid(height, width, dtype=float) -> Float[Array, "{height} {width} 2"]:
+  """Gives (x, y) in [-1, 1] of the centre of every cell of a map."""
   x, y = jnp.meshgrid(cell_centres(width, dtype), cell_centres(height, dtype))
   return jnp.stack([x, y], -1)
 
@@ -164,23 +168,27 @@ class Frame(NamedTuple):
         "version of c3_jax it was trained with."
       ) from error
 
-  def file_to_coords(self, pixels, file_size):
+  def file_to_coords(
+    self, pixels: Real[AnyArray, "*n p 2"], file_size
+  ) -> Float[np.ndarray, "*n p 2"]:
     """Maps pixels of a file to coordinates of the frame.
 
     Args:
-      pixels: [..., P, 2] array of (x, y), 0 = centre of the first pixel.
+      pixels: (x, y), 0 = centre of the first pixel.
       file_size: (width, height) of the file, or a [..., 2] array of them.
 
     Returns:
-      [..., P, 2] array of (x, y) in [-1, 1] of the frame; points near the
-      border of the file lie outside [-1, 1].
+      (x, y) in [-1, 1] of the frame; points near the border of the file lie
+      outside [-1, 1].
     """
     corner, extent = self._corner_and_extent(file_size)
     inside = (2 * (np.asarray(pixels) - corner) + 1) / extent - 1
     return inside * (self.load_size / self.image_size)
 
-  def coords_to_file(self, points, file_size):
-    """Inverts `file_to_coords`: frame [..., P, 2] to float64 file pixels."""
+  def coords_to_file(
+    self, points: Float[AnyArray, "*n p 2"], file_size
+  ) -> Float[np.ndarray, "*n p 2"]:
+    """Inverts `file_to_coords`, in float64."""
     corner, extent = self._corner_and_extent(file_size)
     points = np.asarray(points, np.float64)
     inside = points * (self.image_size / self.load_size)
@@ -194,20 +202,19 @@ class Frame(NamedTuple):
     return corner, np.stack([width, height], -1)[..., None, :]
 
 
-def centre_crop(images, size):
-  """Cuts the central [b, size, size, c] of loaded images [b, s, s, c]."""
+def centre_crop(
+  images: Shaped[AnyArray, "b s s c"], size
+) -> Shaped[AnyArray, "b {size} {size} c"]:
+  """Cuts the central size x size pixels of loaded images."""
   top = (images.shape[1] - size) // 2
   return images[:, top : top + size, top : top + size]
 
 
-def network_input(images, size):
-  """Turns loaded images into what the network sees.
+def network_input(
+  images: UInt8[AnyArray, "b s s 3"], size
+) -> Float[AnyArray, "b {size} {size} 3"]:
+  """Turns loaded images into what the network sees: float32 in [0, 1].
 
-  Args:
-    images: uint8 [b, s, s, 3].
-    size: side of the frame, at most s.
-
-  Returns:
-    float32 [b, size, size, 3] in [0, 1]. NumPy in, NumPy out.
+  `size` is the side of the frame, at most s. NumPy in, NumPy out.
   """
   return centre_crop(images, size).astype(np.float32) / 255

@@ -2,25 +2,29 @@
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
-from c3_jax.geometry.frame import cell_centres
+from c3_jax.geometry.frame import AnyArray, cell_centres
 
 
-def soft_argmax(logits, *, temperature=1.0, marginal=False):
-  """Expected location of each channel under its softmax (section 3.1).
+def soft_argmax(
+  logits: Float[AnyArray, "*n h w k"], *, temperature=1.0, marginal=False
+) -> tuple[Float[Array, "*n k 2"], Float[Array, "*n h w k"]]:
+  """Computes the expected location of each channel's softmax (section 3.1).
 
   Args:
-    logits: [..., h, w, k], float.
+    logits: score maps.
     temperature: divides the logits before the softmax.
     marginal: False is the paper's 2-D softmax; True is IMM's: the mean of the
       logits over the other axis, then one softmax an axis.
 
   Returns:
-    (points, probability): points [..., k, 2], (x, y) in [-1, 1]; probability
-    [..., h, w, k], which sums to 1 over each map.
+    (points, probability): points are (x, y) in [-1, 1]; probability sums to 1
+    over each map.
   """
   h, w = logits.shape[-3:-1]
-  logits = logits.astype(jnp.float32) / temperature
+  logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+  logits /= temperature
   if marginal:
     px = jax.nn.softmax(logits.mean(-3), axis=-2)  # [..., w, k]
     py = jax.nn.softmax(logits.mean(-2), axis=-2)  # [..., h, k]
@@ -33,16 +37,18 @@ def soft_argmax(logits, *, temperature=1.0, marginal=False):
   return jnp.stack([x, y], -1), probability
 
 
-def gaussian_maps(points, height, width, *, sigma):
+def gaussian_maps(
+  points: Float[AnyArray, "*n k 2"], height, width, *, sigma
+) -> Float[Array, "*n {height} {width} k"]:
   """Draws exp(-d^2 / sigma^2) around each point (section 3.1; no 1/2, as IMM).
 
   Args:
-    points: [..., k, 2], (x, y) in [-1, 1].
+    points: (x, y) in [-1, 1].
     height, width: size of the maps in cells.
     sigma: in coordinates; 0.1 is 0.8 of a cell of a 16x16 map.
 
   Returns:
-    [..., height, width, k] in [0, 1].
+    Maps in [0, 1].
   """
   # The gaussian is separable: 2 x 16 exponentials a landmark, not 16 x 16.
   x, y = points[..., 0], points[..., 1]

@@ -5,20 +5,25 @@ Both have the kernel U(r) = r^2 log r^2.
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
+
+from c3_jax.geometry.frame import AnyArray
 
 # On the diagonal: landmarks on one spot have one displacement.
 SMOOTHING = 1e-3
 
 
-def control_grid(n):
-  """Places n x n control points from edge to edge of [-1, 1]: [n * n, 2]."""
+def control_grid(n) -> Float[Array, "{n*n} 2"]:
+  """Places n x n control points from edge to edge of [-1, 1]."""
   line = jnp.linspace(-1.0, 1.0, n)
   x, y = jnp.meshgrid(line, line)
   return jnp.stack([x.ravel(), y.ravel()], -1)
 
 
-def kernel(a, b):
-  """Evaluates r^2 log r^2 between point sets [m, 2] and [n, 2]: [m, n]."""
+def kernel(
+  a: Float[AnyArray, "m 2"], b: Float[AnyArray, "n 2"]
+) -> Float[Array, "m n"]:
+  """Evaluates r^2 log r^2 between two sets of points."""
   dx, dy = (a[:, None, i] - b[None, :, i] for i in range(2))
   # Not a sum over an axis: XLA then makes one loop of the whole kernel.
   r2 = dx**2 + dy**2
@@ -26,34 +31,29 @@ def kernel(a, b):
   return jnp.where(r2 > 0, r2 * jnp.log(jnp.where(r2 > 0, r2, 1.0)), 0.0)
 
 
-def displacement(coords, controls, weights):
+def displacement(
+  coords: Float[AnyArray, "*p 2"],
+  controls: Float[AnyArray, "n 2"],
+  weights: Float[AnyArray, "n 2"],
+) -> Float[Array, "*p 2"]:
   """Evaluates sum_k w_k U(|x - c_k|), the displacement of a spline.
 
-  Args:
-    coords: [..., 2].
-    controls: [n, 2] control points.
-    weights: [n, 2].
-
-  Returns:
-    [..., 2] displacements, U(r) = r^2 log r^2 (IMM's random warps).
+  U(r) = r^2 log r^2, as in IMM's random warps.
   """
   flat = coords.reshape(-1, 2)
   return (kernel(flat, controls) @ weights).reshape(coords.shape)
 
 
-def carry(source, target, points):
+def carry(
+  source: Float[AnyArray, "n k 2"],
+  target: Float[AnyArray, "n k 2"],
+  points: Float[AnyArray, "n p 2"],
+) -> Float[np.ndarray, "n p 2"]:
   """Moves points by the thin-plate spline that takes source to target.
 
   It tolerates landmarks on one spot or on one line, where SciPy's raises:
   displacements are smoothed, and of the affine parts that fit equally well the
-  one nearest to the identity is taken.
-
-  Args:
-    source, target: [n, K, 2] control points.
-    points: [n, P, 2].
-
-  Returns:
-    [n, P, 2] float64.
+  one nearest to the identity is taken. Computes in float64.
   """
   k = source.shape[1]
   moved = np.asarray(points, np.float64).copy()

@@ -1,27 +1,35 @@
-"""Sampling images and maps along coordinate fields; thin-plate splines.
+"""Sampling images and maps along coordinate fields.
 
 Every warp here is a PULL (backward) map: it takes a point of the output to the
 point of the input whose value belongs there, so `sample(image, warp(grid))` is
-the warped image. Coordinates are those of `landmarks.py`.
+the warped image. Coordinates are those of `frame.py`.
 """
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from c3_jax.geometry.frame import AnyArray
 
 
-def sample(image, coords, *, extent=1.0):
+def sample(
+  image: Float[AnyArray, "h w c"],
+  coords: Float[AnyArray, "*n 2"],
+  *,
+  extent=1.0,
+) -> Float[Array, "*n c"]:
   """Reads an image bilinearly at coordinates, replicating its border.
 
   Equals `torch.nn.functional.grid_sample(align_corners=False,
   padding_mode="border")` for extent 1.
 
   Args:
-    image: [h, w, c], float.
-    coords: [..., 2], (x, y); the image spans [-extent, extent].
+    image: of any side lengths; it spans [-extent, extent].
+    coords: (x, y).
     extent: half the side of the image in coordinates.
 
   Returns:
-    [..., c], differentiable in the image and in the coordinates.
+    Values, differentiable in the image and in the coordinates.
   """
   h, w, c = image.shape
   x = jnp.clip(((coords[..., 0] / extent + 1) * w - 1) / 2, 0, w - 1)
@@ -38,36 +46,42 @@ def sample(image, coords, *, extent=1.0):
   return (1 - fy) * top + fy * bottom
 
 
-def similarity(rotation, scale, shift):
-  """Matrix [2, 3] of x -> scale R x + shift; rotation in radians."""
+def similarity(rotation, scale, shift) -> Float[Array, "2 3"]:
+  """Makes the matrix of x -> scale R x + shift; rotation in radians."""
   c, s = scale * jnp.cos(rotation), scale * jnp.sin(rotation)
   return jnp.stack([jnp.stack([c, -s, shift[0]]), jnp.stack([s, c, shift[1]])])
 
 
-def affine(matrix, coords):
-  """Applies a [2, 3] matrix to coordinates [..., 2]."""
+def affine(
+  matrix: Float[AnyArray, "2 3"], coords: Float[AnyArray, "*n 2"]
+) -> Float[Array, "*n 2"]:
+  """Applies an affine matrix to coordinates."""
   return coords @ matrix[:, :2].T + matrix[:, 2]
 
 
-def resize_map(field, height, width):
-  """Resizes a coordinate field or map [b, h, w, c] bilinearly."""
+def resize_map(
+  field: Float[AnyArray, "b h w c"], height, width
+) -> Float[Array, "b {height} {width} c"]:
+  """Resizes a coordinate field or a map bilinearly."""
   if field.shape[1:3] == (height, width):
     return field
   shape = (field.shape[0], height, width, field.shape[3])
   return jax.image.resize(field, shape, "bilinear", antialias=False)
 
 
-def by_correspondence(maps, correspondence):
-  """T o p: carries maps along a correspondence (the warp of Eq. 4).
+def by_correspondence(
+  maps: Float[AnyArray, "b h w k"], correspondence: Float[AnyArray, "b hc wc 2"]
+) -> Float[Array, "b h w k"]:
+  """Carries maps along a correspondence: T o p, the warp of Eq. 4.
 
   Args:
-    maps: [b, h, w, k], maps of the image that T reads.
-    correspondence: [b, h', w', 2]; entry (y, x) holds the coordinates, in the
-      image of `maps`, that match cell (y, x) of the other image. It is resized
-      to h x w when the grids differ.
+    maps: of the image that T reads.
+    correspondence: entry (y, x) holds the coordinates, in the image of `maps`,
+      that match cell (y, x) of the other image. It is resized to h x w when
+      the grids differ.
 
   Returns:
-    [b, h, w, k] maps in the frame of the other image.
+    Maps in the frame of the other image.
   """
   field = resize_map(correspondence, *maps.shape[1:3])
   return jax.vmap(sample)(maps, field)

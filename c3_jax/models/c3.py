@@ -1,10 +1,12 @@
 """The whole model: N, E_a, E_p, D and the flow head as one Linen module."""
 
-import flax.linen as nn
-import flax.struct
-import jax
-import jax.numpy as jnp
+from typing import NamedTuple
 
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from c3_jax.geometry import AnyArray
 from c3_jax.models import flow as flow_lib
 from c3_jax.models.decoder import Decoder
 from c3_jax.models.extractors import AppearanceExtractor, Pose, PoseExtractor
@@ -12,19 +14,18 @@ from c3_jax.models.flow import Flow
 from c3_jax.models.resnet import ResNet
 
 
-@flax.struct.dataclass
-class Encoding:
-  """What the encoders say of a batch of images.
+class Encoding(NamedTuple):
+  """The encoders' output for a batch of images.
 
   Attributes:
-    appearance: a [b, h, w, c].
+    appearance: the map a [b, h, w, c].
     pose: `Pose` with points [b, k, 2] and maps p [b, h, w, k].
-    features: f' [b, h', w', c'], what the flow head compares.
+    features: f' [b, h', w', c'], which the flow head compares.
   """
 
-  appearance: jax.Array
+  appearance: Array
   pose: Pose
-  features: jax.Array
+  features: Array
 
 
 class C3(nn.Module):
@@ -32,8 +33,8 @@ class C3(nn.Module):
 
   Attributes:
     backbone, appearance, pose, decoder, flow: the five modules.
-    swap_features: False reads the paper's symbols (f = layer4 for appearance
-      and pose, f' = layer3 for the flow); True the other way round.
+    swap_features: False follows the paper's symbols (f = layer4 for appearance
+      and pose, f' = layer3 for the flow); True exchanges the two layers.
   """
 
   backbone: ResNet
@@ -43,44 +44,55 @@ class C3(nn.Module):
   flow: Flow
   swap_features: bool = False
 
-  def features(self, images, *, train=False):
-    """(f', f) of images [b, H, W, 3] in [0, 1]."""
+  def features(
+    self, images: Float[AnyArray, "b H W 3"], *, train=False
+  ) -> tuple[Float[Array, "b _ _ _"], Float[Array, "b _ _ _"]]:
+    """Computes (f', f) of images in [0, 1]."""
     layer3, layer4 = self.backbone(images, train=train)
     return (layer4, layer3) if self.swap_features else (layer3, layer4)
 
-  def encode(self, images, *, train=False) -> Encoding:
-    """E_a, E_p and f' of images [b, H, W, 3] in [0, 1]."""
+  def encode(
+    self, images: Float[AnyArray, "b H W 3"], *, train=False
+  ) -> Encoding:
+    """Runs E_a and E_p on images in [0, 1]; keeps f'."""
     f_flow, f = self.features(images, train=train)
     return Encoding(self.appearance(f, train=train), self.pose(f), f_flow)
 
-  def detect(self, images) -> Pose:
-    """Finds the landmarks of images [b, H, W, 3] in [0, 1]; trains nothing."""
+  def detect(self, images: Float[AnyArray, "b H W 3"]) -> Pose:
+    """Finds the landmarks of images in [0, 1]; trains nothing."""
     return self.pose(self.features(images)[1])
 
-  def decode(self, a, p, *, train=False):
-    """D: a [b, h, w, c], p [b, h, w, k] to images [b, H, W, 3], unclipped."""
+  def decode(
+    self,
+    a: Float[AnyArray, "b h w c"],
+    p: Float[AnyArray, "b h w k"],
+    *,
+    train=False,
+  ) -> Float[Array, "b {self.decoder.size} {self.decoder.size} 3"]:
+    """Runs D on appearance a and pose p: images, unclipped."""
     return self.decoder(a, p, train=train)
 
-  def match(self, fi, fj):
-    """Filtered correlation C^ (Eq. 3) of f'_i and f'_j, [b, h, w, c] each."""
+  def match(
+    self, fi: Float[AnyArray, "b h w c"], fj: Float[AnyArray, "b h w c"]
+  ) -> Float[Array, "b h w h w"]:
+    """Computes the filtered correlation C^ of f'_i and f'_j (Eq. 3)."""
     return self.flow(flow_lib.correlation(fi, fj))
 
   def __call__(self, images):
-    """Runs every module once: what initialisation needs."""
+    """Runs every module once, as initialisation needs."""
     encoding = self.encode(images)
     self.match(encoding.features, encoding.features)
     return self.decode(encoding.appearance, encoding.pose.maps)
 
 
 def from_config(config) -> C3:
-  """The model of a config, of one that trains as of one read from a run.
+  """Makes the model of a config.
+
+  A backbone of norm "auto" keeps ImageNet's statistics with ported weights
+  (norm "frozen"), and trains its own from scratch (norm "batch").
 
   Args:
-    config: `config.model`, `config.data.image_size` and `config.weights`.
-
-  Returns:
-    A `C3`. A backbone of norm "auto" keeps the statistics of ported weights,
-    which are ImageNet's, and trains its own where it starts from scratch.
+    config: of a run; its `model`, `data.image_size` and `weights` are read.
   """
   options = config.model.to_dict()
   if options["backbone"]["norm"] == "auto":
@@ -101,7 +113,7 @@ def build(
   swap_features,
   dtype,
 ) -> C3:
-  """Makes the model from `config.model`, whose keys these are.
+  """Makes the model from the keys of `config.model`.
 
   Args:
     k: number of landmarks.
@@ -111,9 +123,6 @@ def build(
     swap_features: see `C3`.
     dtype: "float32" or "bfloat16", of the computation; parameters, softmax,
       correlation, landmarks and images are float32.
-
-  Returns:
-    A `C3`.
   """
   dtype = jnp.dtype(dtype)
   return C3(

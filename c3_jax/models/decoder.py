@@ -5,18 +5,20 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
+from c3_jax.geometry import AnyArray
 from c3_jax.models.extractors import kernel_init
 from c3_jax.models.resnet import make_norm
 
 
 @jax.custom_vjp
-def double(x):
-  """Bilinear x2 along axis 1, half-pixel centres: [b, n, ..] to [b, 2 n, ..].
+def double(x: Float[AnyArray, "b n *m"]) -> Float[Array, "b {2*x.shape[1]} *m"]:
+  """Upsamples axis 1 bilinearly x2, with half-pixel centres.
 
   Between two neighbours lie points a quarter from each; the edges repeat.
-  `jax.image.resize` says the same as a matrix product, several times slower
-  on a CPU, and so is the transpose that JAX derives from these slices.
+  `jax.image.resize` computes the same as a matrix product, which is several
+  times slower on a CPU, as is the transpose that JAX derives from the slices.
   """
   before = jnp.concatenate([x[:, :1], x[:, :-1]], 1)
   after = jnp.concatenate([x[:, 1:], x[:, -1:]], 1)
@@ -35,26 +37,28 @@ def _double_backward(_, g):
 double.defvjp(lambda x: (double(x), None), _double_backward)
 
 
-def upsample(x):
-  """Bilinear x2 of maps: [b, h, w, c] to [b, 2 h, 2 w, c]."""
+def upsample(
+  x: Float[AnyArray, "b h w c"],
+) -> Float[Array, "b {2*x.shape[1]} {2*x.shape[2]} c"]:
+  """Upsamples maps bilinearly x2."""
   b, h, w, c = x.shape
   x = double(x.reshape(b * h, w, c)).reshape(b, h, 2 * w, c)
   return double(x)
 
 
 class Decoder(nn.Module):
-  """D: appearance and pose maps to an image.
+  """D: decodes appearance and pose maps to an image.
 
   Input a [b, h, w, c] and p [b, h, w, k]; output [b, size, size, 3], linear,
   float32 (not clipped to [0, 1]). Blocks of two 3x3 convolutions; every block
   but the first starts with a bilinear x2; channels are halved from block to
-  block, never under `min_channels`.
+  block, down to `min_channels`.
 
   Attributes:
     size: side of the image, h times a power of two.
     channels: of the first block.
     norm: "batch", "frozen" or "group" after each convolution, or "none".
-    init_std: 0.01 in the paper; 0 stands for He.
+    init_std: 0.01 in the paper; 0 is He initialisation.
   """
 
   size: int
@@ -65,7 +69,13 @@ class Decoder(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, a, p, *, train=False):
+  def __call__(
+    self,
+    a: Float[AnyArray, "b h w c"],
+    p: Float[AnyArray, "b h w k"],
+    *,
+    train=False,
+  ) -> Float[Array, "b {self.size} {self.size} 3"]:
     x = jnp.concatenate([a.astype(self.dtype), p.astype(self.dtype)], -1)
     blocks = (self.size // x.shape[1]).bit_length()
     if blocks < 1 or x.shape[1] * 2 ** (blocks - 1) != self.size:
@@ -97,4 +107,4 @@ class Decoder(nn.Module):
       3, (3, 3), kernel_init=init, dtype=self.dtype, name="image"
     )(x)
     # Mid-grey is the natural zero of an untrained decoder.
-    return image.astype(jnp.float32) + 0.5
+    return image.astype(jnp.promote_types(self.dtype, jnp.float32)) + 0.5

@@ -1,19 +1,18 @@
 """The extractors E_a and E_p (sections 3.1 and 4.1)."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
-import flax.struct
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
-from c3_jax.geometry import landmarks
+from c3_jax.geometry import AnyArray, landmarks
 from c3_jax.models.resnet import make_norm
 
 
-@flax.struct.dataclass
-class Pose:
-  """What E_p says of an image.
+class Pose(NamedTuple):
+  """The output of E_p for a batch of images.
 
   Attributes:
     points: [b, k, 2] landmarks, (x, y) in [-1, 1].
@@ -21,20 +20,20 @@ class Pose:
     probability: [b, h, w, k] softmax maps.
   """
 
-  points: jax.Array
-  maps: jax.Array
-  probability: jax.Array
+  points: Array
+  maps: Array
+  probability: Array
 
 
 def kernel_init(std):
-  """N(0, std) where std is given (the paper's 0.01), He where it is 0."""
+  """Makes the initialiser N(0, std) (0.01 in the paper), or He for std 0."""
   if std:
     return nn.initializers.normal(std)
   return nn.initializers.he_normal()
 
 
 def convolutions(x, features, *, init_std, dtype):
-  """Two 3x3 convolutions with ReLU, called inside a compact module."""
+  """Applies two 3x3 convolutions with ReLU; call it in a compact module."""
   x = x.astype(dtype)
   for name in ("conv1", "conv2"):
     layer = nn.Conv(
@@ -55,12 +54,12 @@ class AppearanceExtractor(nn.Module):
 
   Attributes:
     features: channels of the map.
-    pool: average the map over space (and lay it out again as a constant
-      map): it can then hold no picture, only what the picture is made of.
+    pool: average the map over space and repeat the mean as a constant map: it
+      then holds no layout, only colours and textures.
     norm: "batch", "frozen" or "none", of the pooled vector. The means over
-      space of rectified features hardly differ between pictures; without a
-      norm the landmarks learn to tell colours sooner than the appearance.
-    init_std: 0.01 in the paper; 0 stands for He.
+      space of rectified features hardly differ between images; without a norm
+      the landmarks encode colours before the appearance does.
+    init_std: 0.01 in the paper; 0 is He initialisation.
     dtype: of the computation.
   """
 
@@ -71,7 +70,9 @@ class AppearanceExtractor(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, f, *, train=False):
+  def __call__(
+    self, f: Float[AnyArray, "b h w c"], *, train=False
+  ) -> Float[Array, "b h w {self.features}"]:
     a = convolutions(f, self.features, init_std=self.init_std, dtype=self.dtype)
     if self.pool:
       shape = a.shape
@@ -95,7 +96,7 @@ class PoseExtractor(nn.Module):
     temperature, marginal: of `landmarks.soft_argmax`.
     gain: 0 takes the raw logits; otherwise each map is standardised to this
       deviation, so that from the first step it is neither flat nor one-hot.
-    init_std: 0.01 in the paper; 0 stands for He.
+    init_std: 0.01 in the paper; 0 is He initialisation.
   """
 
   k: int
@@ -108,13 +109,13 @@ class PoseExtractor(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, f):
+  def __call__(self, f: Float[AnyArray, "b h w c"]) -> Pose:
     x = convolutions(f, self.features, init_std=self.init_std, dtype=self.dtype)
     init = kernel_init(self.init_std)
     logits = nn.Conv(
       self.k, (1, 1), kernel_init=init, dtype=self.dtype, name="maps"
     )(x)
-    logits = logits.astype(jnp.float32)
+    logits = logits.astype(jnp.promote_types(self.dtype, jnp.float32))
     if self.gain:
       logits -= logits.mean((1, 2), keepdims=True)
       variance = jnp.mean(logits**2, (1, 2), keepdims=True)

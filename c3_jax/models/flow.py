@@ -11,72 +11,66 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from c3_jax import geometry
 
+Correlation = Float[geometry.AnyArray, "b hi wi hj wj"]
+Correspondence = Float[geometry.AnyArray, "b hj wj 2"]
+Channels = Float[geometry.AnyArray, "b hi wi hj wj c"]
 
-def correlation(fi, fj):
-  """Cosine similarity of every cell of f'_i with every cell of f'_j.
 
-  Args:
-    fi: [b, h_i, w_i, c].
-    fj: [b, h_j, w_j, c].
+def correlation(
+  fi: Float[geometry.AnyArray, "b hi wi c"],
+  fj: Float[geometry.AnyArray, "b hj wj c"],
+) -> Correlation:
+  """Computes C, the cosine similarity of each cell of f'_i with each of f'_j.
 
-  Returns:
-    [b, h_i, w_i, h_j, w_j] in [-1, 1], float32.
+  It lies in [-1, 1] and is float32 at least.
   """
 
   def unit(f):
-    f = f.astype(jnp.float32)
+    f = f.astype(jnp.promote_types(f.dtype, jnp.float32))
     # eps inside the root: a dead (all-zero) cell has gradient 0, not NaN.
     return f * jax.lax.rsqrt(jnp.sum(f**2, -1, keepdims=True) + 1e-6)
 
   return jnp.einsum("byxc,bvuc->byxvu", unit(fi), unit(fj))
 
 
-def mutual_matching(c):
-  """Soft mutual nearest neighbours (NC-Net): c * c / max_i c * c / max_j c."""
+def mutual_matching(c: Correlation) -> Correlation:
+  """Weighs by soft mutual nearest neighbours: c * c / max_i c * c / max_j c."""
   best_i = jnp.max(c, (1, 2), keepdims=True)
   best_j = jnp.max(c, (3, 4), keepdims=True)
   return c * (c / (best_i + 1e-5)) * (c / (best_j + 1e-5))
 
 
-def swap_images(c):
-  """C^T: the same scores with the two images exchanged."""
+def swap_images(c: Float[geometry.AnyArray, "b hi wi hj wj *c"]):
+  """Exchanges the two images: C^T [b, h_j, w_j, h_i, w_i, ..]."""
   return c.transpose(0, 3, 4, 1, 2, *range(5, c.ndim))
 
 
-def match_scores(c):
-  """S^{i->j} and S^{j->i}: softmax of C over the cells of i, and of j.
+def match_scores(c: Correlation) -> tuple[Correlation, Correlation]:
+  """Computes S^{i->j} and S^{j->i}: softmax of C over the cells of i, and of j.
 
-  Args:
-    c: [b, h_i, w_i, h_j, w_j].
-
-  Returns:
-    (s_ij, s_ji), both of c's shape; s_ij sums to 1 over (1, 2).
+  The first sums to 1 over axes (1, 2), the second over (3, 4).
   """
   return jax.nn.softmax(c, axis=(1, 2)), jax.nn.softmax(c, axis=(3, 4))
 
 
-def hard_correspondence(c):
-  """T^{i->j} by argmax (section 3.2); no gradient.
+def hard_correspondence(c: Correlation) -> Correspondence:
+  """Computes T^{i->j} by argmax of C^ (section 3.2); no gradient.
 
-  Args:
-    c: [b, h_i, w_i, h_j, w_j] filtered correlation.
-
-  Returns:
-    [b, h_j, w_j, 2]: for each cell of j, the (x, y) of its match in i.
+  Entry (y, x) holds the (x, y) in i that matches the cell of j: a pull map.
   """
   b, hi, wi, hj, wj = c.shape
   best = jnp.argmax(c.reshape(b, hi * wi, hj, wj), 1)
   return geometry.grid(hi, wi).reshape(hi * wi, 2)[best]
 
 
-def soft_correspondence(c, *, temperature=1.0):
-  """T^{i->j} as the expected match under S^{i->j}: differentiable.
+def soft_correspondence(c: Correlation, *, temperature=1.0) -> Correspondence:
+  """Computes T^{i->j} as the expected match under S^{i->j}: differentiable.
 
-  Args and returns are those of `hard_correspondence`; `temperature` divides C
-  before the softmax.
+  `temperature` divides C before the softmax.
   """
   score = jax.nn.softmax(c / temperature, axis=(1, 2))
   return jnp.einsum(
@@ -85,10 +79,10 @@ def soft_correspondence(c, *, temperature=1.0):
 
 
 class SeparableConv4D(nn.Module):
-  """W1 (x) (W2 (x) C): two 2-D convolutions for a 4-D kernel (Eq. 3).
+  """W1 (x) (W2 (x) C): replaces a 4-D kernel by two 2-D convolutions (Eq. 3).
 
-  Input and output [b, h_i, w_i, h_j, w_j, channels]. W2 runs over the cells of
-  i, W1 over those of j; zero padding, bias in W1 only.
+  W2 runs over the cells of i, W1 over those of j; zero padding, bias in W1
+  only.
   """
 
   features: int
@@ -97,7 +91,9 @@ class SeparableConv4D(nn.Module):
   dtype: Any
 
   @nn.compact
-  def __call__(self, c):
+  def __call__(
+    self, c: Channels
+  ) -> Float[Array, "b hi wi hj wj {self.features}"]:
     b, hi, wi, hj, wj, channels = c.shape
     over = lambda name, **kwargs: nn.Conv(  # noqa: E731
       self.features,
@@ -116,9 +112,9 @@ class SeparableConv4D(nn.Module):
 
 
 class Conv4D(nn.Module):
-  """A full 4-D convolution, NC-Net's baseline: same shapes as the separable.
+  """Convolves in 4-D with a full kernel, as NC-Net does.
 
-  XLA has at most three spatial dimensions here, so the first kernel axis is a
+  XLA convolves at most three spatial dimensions, so the first kernel axis is a
   sum of `kernel` shifted 3-D convolutions.
   """
 
@@ -128,7 +124,9 @@ class Conv4D(nn.Module):
   dtype: Any
 
   @nn.compact
-  def __call__(self, c):
+  def __call__(
+    self, c: Channels
+  ) -> Float[Array, "b hi wi hj wj {self.features}"]:
     b, hi, wi, hj, wj, channels = c.shape
     n, pad = self.kernel, self.kernel // 2
     kernel = self.param(
@@ -151,12 +149,11 @@ class Conv4D(nn.Module):
 
 
 class Flow(nn.Module):
-  """The flow head: C to the filtered C^ of Eq. 3.
+  """The flow head: filters C to C^ (Eq. 3), for two images of one size.
 
-  Input [b, h, w, h, w], of two images of one size; output the same shape,
-  >= 0, float32. Soft
-  mutual nearest neighbours, a stack of filters with ReLU, made symmetric by
-  f(C) + f(C^T)^T, soft mutual nearest neighbours again (NC-Net).
+  Soft mutual nearest neighbours, a stack of filters with ReLU, made symmetric
+  by f(C) + f(C^T)^T, soft mutual nearest neighbours again (NC-Net). The output
+  is >= 0 and float32.
 
   Attributes:
     channels: outputs of the layers; the last is 1.
@@ -172,7 +169,9 @@ class Flow(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, c):
+  def __call__(
+    self, c: Float[geometry.AnyArray, "b h w h w"]
+  ) -> Float[Array, "b h w h w"]:
     layer = SeparableConv4D if self.separable else Conv4D
     if self.mutual:
       c = mutual_matching(c)
@@ -189,16 +188,16 @@ class Flow(nn.Module):
         name=f"layer{i}",
       )(x)
       x = nn.relu(x)
-    x = x[..., 0].astype(jnp.float32)
+    x = x[..., 0].astype(c.dtype)
     forward, backward = jnp.split(x, 2)
     c = forward + swap_images(backward)
     return mutual_matching(c) if self.mutual else c
 
 
 def positive(init):
-  """|init|: the one output channel starts alive under its ReLU.
+  """Makes an initialiser |init|: the output channel starts alive.
 
-  With signed weights every second random head is dead, C^ = 0 everywhere, and
-  no gradient ever revives it.
+  With signed weights the ReLU of every second random head is dead, C^ = 0
+  everywhere, and no gradient ever revives it.
   """
   return lambda *args, **kwargs: jnp.abs(init(*args, **kwargs))

@@ -28,9 +28,19 @@ def untrained(config, model):
   Returns:
     {"params": .., "batch_stats": ..}, without ported weights.
   """
-  size = config.data.image_size
-  variables = _init(config, model, config.seed, (2, size, size, 3))
-  return {"params": variables["params"], "batch_stats": {}} | dict(variables)
+  variables = _compiled(_draw(config, model, config.seed))
+  # Without batch norm there are no statistics, but always the entry.
+  return {"batch_stats": {}} | dict(variables)
+
+
+def shapes(config, model):
+  """Gives the shapes and dtypes of `untrained`, without computing it.
+
+  Raises:
+    ValueError, TypeError, KeyError: the networks do not fit the image size.
+  """
+  found = jax.eval_shape(_draw(config, model, config.seed))
+  return {"batch_stats": {}} | dict(found)
 
 
 def with_ported_backbone(config, variables):
@@ -71,8 +81,7 @@ def perceptual(config, vgg):
   """
   folder, options = config.weights.vgg, config.perceptual
   if not folder:
-    size = config.data.image_size
-    return _init(config, vgg, options.seed, (1, size, size, 3))
+    return _compiled(_draw(config, vgg, options.seed))
   ported = porting.load(folder, options.arch, key="weights.vgg")
   try:
     return porting.fit(ported, porting.shapes(vgg), exactly=False)
@@ -101,11 +110,23 @@ def describe(config):
   )
 
 
-def _init(config, network, seed, shape):
-  """Draws variables for a seed: float32, or as wide as the computation."""
-  # Unoptimised, XLA compiles this one-off program four times faster.
-  options = {"xla_backend_optimization_level": 0}
-  init = jax.jit(network.init, compiler_options=options)
+def _draw(config, network, seed):
+  """Makes the function that draws a network's variables.
+
+  They are float32, or as wide as the computation.
+  """
+  size = config.data.image_size
   dtype = jnp.promote_types(config.model.dtype, jnp.float32)
-  variables = init(jax.random.key(seed), jnp.zeros(shape))
-  return jax.tree.map(lambda x: x.astype(dtype), variables)
+
+  def draw():
+    images = jnp.zeros((2, size, size, 3))
+    variables = network.init(jax.random.key(seed), images)
+    return jax.tree.map(lambda x: x.astype(dtype), variables)
+
+  return draw
+
+
+def _compiled(function):
+  """Runs a function once: unoptimised, XLA compiles it four times faster."""
+  options = {"xla_backend_optimization_level": 0}
+  return jax.jit(function, compiler_options=options)()

@@ -12,19 +12,24 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from c3_jax.geometry import AnyArray
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-def normalise(images, dtype=jnp.float32):
-  """RGB in [0, 1] to ImageNet's zero mean and unit deviation."""
+def normalise(
+  images: Float[AnyArray, "b H W 3"], dtype=jnp.float32
+) -> Float[Array, "b H W 3"]:
+  """Normalises RGB in [0, 1] to ImageNet's zero mean and unit deviation."""
   mean, std = jnp.array(IMAGENET_MEAN), jnp.array(IMAGENET_STD)
   return ((images - mean) / std).astype(dtype)
 
 
 def make_norm(kind, *, train, dtype):
-  """A constructor of norm layers: "batch", "frozen" or "group".
+  """Makes a constructor of norm layers: "batch", "frozen" or "group".
 
   "batch" averages its statistics over all devices, so that they do not depend
   on how a batch is spread; "frozen" always uses the stored statistics.
@@ -45,7 +50,7 @@ def make_norm(kind, *, train, dtype):
 
 
 def pointwise(x, kernel, strides, padding, **kwargs):
-  """`jax.lax.conv_general_dilated` for 1x1 kernels: a matrix product.
+  """Computes `jax.lax.conv_general_dilated` of 1x1 kernels as a matmul.
 
   XLA's gradients of such convolutions are two to six times slower on a CPU.
   """
@@ -55,7 +60,7 @@ def pointwise(x, kernel, strides, padding, **kwargs):
 
 
 def conv(features, kernel, *, stride=1, dilation=1, **kwargs):
-  """A convolution without bias, padded as torch pads it."""
+  """Makes a convolution without bias, padded as torch pads it."""
   padding = dilation * (kernel - 1) // 2
   if kernel == 1:
     kwargs["conv_general_dilated"] = pointwise
@@ -72,7 +77,7 @@ def conv(features, kernel, *, stride=1, dilation=1, **kwargs):
 
 
 class Block(nn.Module):
-  """Residual block; `bottleneck` chooses between torchvision's two.
+  """Residual block: torchvision's bottleneck, or its basic block.
 
   Input [b, h, w, c]; output [b, h / stride, w / stride, features * expansion],
   expansion 4 for a bottleneck and 1 for a basic block.
@@ -119,23 +124,23 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-  """Backbone N: images [b, H, W, 3] in [0, 1] to the maps f' and f.
+  """Backbone N: maps images in [0, 1] to the features f' and f.
 
   Attributes:
     stage_sizes: blocks a layer; (3, 4, 6, 3) is ResNet-50 (bottleneck).
     width: channels of the stem; layer i has width * 2^(i - 1) (times 4 for
-      bottlenecks) unless `widths` says otherwise.
+      bottlenecks) unless `widths` is given.
     bottleneck: torchvision's bottleneck or basic block.
     stem: "imagenet" (7x7 stride 2 and a 3x3 max-pool stride 2: stride 4) or
-      "small" (3x3, stride 2, for small pictures).
+      "small" (3x3, stride 2, for small images).
     output_stride: of layer4 (and, where it is reached earlier, of the layers
       before it); later strides become dilations.
     norm: "batch", "frozen" (batch norm with fixed statistics) or "group".
-    widths: channels of layer1..layer4 where they are not width * 2^(i - 1).
+    widths: channels of layer1 to layer4; None is width * 2^(i - 1).
     dtype: of the computation; parameters are float32.
 
   Returns:
-    (f', f): the outputs of layer3 and layer4, [b, h, w, c].
+    (f', f): the outputs of layer3 and layer4.
   """
 
   stage_sizes: Sequence[int] = (3, 4, 6, 3)
@@ -148,7 +153,9 @@ class ResNet(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, images, *, train=False):
+  def __call__(
+    self, images: Float[AnyArray, "b H W 3"], *, train=False
+  ) -> tuple[Float[Array, "b _ _ _"], Float[Array, "b _ _ _"]]:
     norm = make_norm(self.norm, train=train, dtype=self.dtype)
     x = normalise(images, self.dtype)
     if self.stem == "imagenet":

@@ -5,7 +5,9 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
+from c3_jax.geometry import AnyArray
 from c3_jax.models.resnet import normalise
 
 # Convolutions a block; torchvision's configurations "D" and "E".
@@ -14,7 +16,7 @@ TAPS = ("input", "conv1_2", "conv2_2", "conv3_2", "conv4_2", "conv5_2")
 
 
 class VGG(nn.Module):
-  """VGG features: images [b, H, W, 3] in [0, 1] to a dict of tap -> map.
+  """VGG: maps images in [0, 1] to features, a dict of tap -> map.
 
   "input" is the image after ImageNet's normalisation; "convB_I" is the output
   of convolution I of block B after its ReLU, [b, H / 2^(B-1), W / 2^(B-1), c].
@@ -33,8 +35,10 @@ class VGG(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, images):
-    # A reconstruction comes closer to the picture than bfloat16 can tell.
+  def __call__(
+    self, images: Float[AnyArray, "b H W 3"]
+  ) -> dict[str, Float[Array, "b _ _ _"]]:
+    # A reconstruction comes closer to the image than bfloat16 resolves.
     x = normalise(images, jnp.promote_types(self.dtype, jnp.float32))
     maps = {"input": x}
     for block, count in enumerate(CONVOLUTIONS[self.arch], start=1):

@@ -9,22 +9,22 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
-from c3_jax.geometry import warp
+from c3_jax.geometry import AnyArray, warp
 from c3_jax.models import flow
 
 Scalar = Float[Array, ""]
-Taps = dict[str, Float[Array, "b _ _ _"]]
-Maps = Float[Array, "b h w k"]
-Correlation = Float[Array, "b hi wi hj wj"]
+Taps = dict[str, Float[AnyArray, "b _ _ _"]]
+Maps = Float[AnyArray, "b h w k"]
+Correlation = Float[AnyArray, "b hi wi hj wj"]
 
 
-def partner(x: Shaped[Array, " b *n"]) -> Shaped[Array, " b *n"]:
+def partner(x: Shaped[AnyArray, " b *n"]) -> Shaped[Array, " b *n"]:
   """Exchanges 2m and 2m + 1 along the first axis, whose length is even."""
   return jnp.flip(x.reshape(-1, 2, *x.shape[1:]), 1).reshape(x.shape)
 
 
 def tap_distances(
-  targets: Taps, outputs: Taps, mask: Float[Array, "b _ _ 1"] | None = None
+  targets: Taps, outputs: Taps, mask: Float[AnyArray, "b _ _ 1"] | None = None
 ) -> dict[str, Scalar]:
   """Computes the raw parts of P: mean squared difference of each feature map.
 
@@ -99,7 +99,7 @@ def pose_difference(p: Maps, q: Maps) -> Scalar:
 
 
 def point_difference(
-  points: Float[Array, "b k 2"], moved: Float[Array, "b k 2"]
+  points: Float[AnyArray, "b k 2"], moved: Float[AnyArray, "b k 2"]
 ) -> Scalar:
   """Computes L_warp: landmarks of one view against the other's, warped.
 
@@ -117,7 +117,7 @@ def point_difference(
   return 2 * jnp.sum((points - moved) ** 2, (1, 2)).mean()
 
 
-def crowding(points: Float[Array, "b k 2"], distance) -> Scalar:
+def crowding(points: Float[AnyArray, "b k 2"], distance) -> Scalar:
   """Computes L_apart: how many landmarks coincide (the separation of [37]).
 
   Args:
@@ -142,8 +142,8 @@ def invariance(maps: Maps, maps_again: Maps) -> Scalar:
 def equivariance(
   maps_i: Maps,
   maps_j: Maps,
-  t_ij: Float[Array, "b hc wc 2"],
-  t_ji: Float[Array, "b hc wc 2"],
+  t_ij: Float[AnyArray, "b hc wc 2"],
+  t_ji: Float[AnyArray, "b hc wc 2"],
 ) -> Scalar:
   """Computes L_equiv (Eq. 4): |p_i - T^{j->i} o p_j| + |p_j - T^{i->j} o p_i|.
 

@@ -9,7 +9,7 @@ import json
 import pytest
 
 from c3_jax.errors import UserError
-from c3_jax.training import loop
+from c3_jax.training import experiment
 from configs import synthetic
 
 
@@ -31,18 +31,31 @@ def given(**keys):
   return config
 
 
+@pytest.fixture(autouse=True)
+def without_data(monkeypatch):
+  """No data is read: most of it is not there."""
+  monkeypatch.setattr(experiment, "load_splits", lambda config: None)
+  monkeypatch.setattr(experiment, "Evaluator", lambda *_: None)
+
+
+def chosen_for(config, workdir):
+  """(config, `Trained`) that are evaluated."""
+  each, run = experiment.Experiment.to_evaluate(config, workdir)
+  return each.config, run
+
+
 @pytest.mark.parametrize(("step", "chosen"), [(-1, 7), (9, 9)])
 def test_the_best_or_the_named_checkpoint(workdir, step, chosen):
   """-1 is the best; a step that is not there is named with those that are."""
-  assert loop.trained(given(eval__step=step), workdir)[1].step == chosen
+  assert chosen_for(given(eval__step=step), workdir)[1].step == chosen
   with pytest.raises(UserError, match="no checkpoint of step 5: use one of"):
-    loop.trained(given(eval__step=5), workdir)
+    chosen_for(given(eval__step=5), workdir)
 
 
 def test_data_and_evaluation_are_those_given(workdir):
   """All else comes from the run, and config.json stays as it is."""
   before = (workdir / "config.json").read_bytes()
-  config, _ = loop.trained(
+  config, _ = chosen_for(
     given(
       data__name="folder",
       data__root="somewhere",
@@ -72,7 +85,7 @@ def test_data_and_evaluation_are_those_given(workdir):
 )
 def test_another_dataset_has_a_name_of_its_own(workdir, keys, name):
   """So neither numbers nor figures of the first one are written over."""
-  assert loop.trained(given(**keys), workdir)[0].eval.name == name
+  assert chosen_for(given(**keys), workdir)[0].eval.name == name
 
 
 @pytest.mark.parametrize(
@@ -83,4 +96,4 @@ def test_another_network_is_refused(workdir, key, value):
   """The key that differs is named, with both values."""
   name = key.replace("__", ".")
   with pytest.raises(UserError, match=f"config.{name}=.*not {value}"):
-    loop.trained(given(**{key: value}), workdir)
+    chosen_for(given(**{key: value}), workdir)

@@ -21,7 +21,7 @@ COMMANDS = {
 
 
 def main():
-  """Runs the command that is named: an exit status, unless it exits itself."""
+  """Runs the command named first and returns or raises its exit status."""
   name, *flags = sys.argv[1:] or ["--help"]
   if name in ("--help", "-h", "help"):
     print("usage: c3-jax COMMAND [--FLAG=VALUE ..]; c3-jax COMMAND --help\n")

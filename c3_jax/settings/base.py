@@ -133,8 +133,8 @@ def paper(*, k, cycle, flow):
       "arch": "vgg16",
       "taps": ("input", "conv1_2", "conv2_2", "conv3_2", "conv4_2", "conv5_2"),
       "width": 1.0,
-      "seed": 0,  # Of the frozen He-initialised VGG without ported weights.
-      "decay": 0.99,  # Of the running mean that divides each tap.
+      "seed": 0,  # For the random, frozen VGG without ported weights.
+      "decay": 0.99,  # For the running mean that divides each tap.
     }
   )
 
@@ -142,8 +142,8 @@ def paper(*, k, cycle, flow):
     {
       "stop_gradient": True,  # On the first swapped images (appendix).
       "hard_flow": True,  # T by argmax; False: by expectation.
-      "flow_temperature": 0.02,  # Of that expectation; C^ lies in [0, 1].
-      "natural_positives": False,  # Of the weak flow loss.
+      "flow_temperature": 0.02,  # For the expectation; C^ lies in [0, 1].
+      "natural_positives": False,  # For the weak flow loss.
       "apart": 0.15,  # Reach of L_apart in coordinates; a face spans about 1.
     }
   )
@@ -154,9 +154,9 @@ def paper(*, k, cycle, flow):
       "target": warp(shift=0.1, warp_all=0.001, warp_half=0.005),
       "source": warp(5.0, 0.1, 0.1, 0.001, 0.01),
       "natural": warp(),
-      "warp_natural": False,  # Natural pairs are seen as they are.
+      "warp_natural": False,  # True: warp natural pairs, too.
       "control_points": 10,
-      "recolour": 0.0,  # Of what E_p sees of a synthetic pair; 0: as it is.
+      "recolour": 0.0,  # Strength for the image that E_p sees; 0: unchanged.
       "mask_margin": 0.15,  # IMM's 10 px of 128, in coordinates.
     }
   )

@@ -10,8 +10,10 @@ import ml_collections
 import pytest
 
 from c3_jax import settings
+from c3_jax.data.load import load_splits
 from c3_jax.errors import UserError
-from c3_jax.training import build
+from c3_jax.training import setup as setup_lib
+from c3_jax.training import validate
 from c3_jax.training.terms import TERMS
 from configs import celeba, folder, lsun, pf_pascal, synthetic
 from tests.conftest import ROOT
@@ -75,9 +77,9 @@ def test_every_configuration_has_every_key(module, name):
 def test_networks_and_stages_of_every_configuration(module, name):
   """Shapes fit, and the stages have their order and are laid end to end."""
   config = module.get_config(name)
-  build.validate(config)
-  stages = build.stages(config, 5000)
-  build.check_shapes(config, build.setup(config), stages)
+  validate.validate(config)
+  stages = setup_lib.stages(config, 5000)
+  validate.check_shapes(config, setup_lib.Setup.of(config), stages)
   expected = STAGES.get(name, ["pairs", "flow", "cycle"])
   if module is pf_pascal and "landmarks" not in name:
     expected = ["flow", "cycle"]
@@ -98,7 +100,7 @@ def test_networks_and_stages_of_every_configuration(module, name):
 def test_a_test_run_has_several_checkpoints_a_stage(module):
   """`:test` is short, and yet saves in the middle of each stage."""
   config = module.get_config("test")
-  for stage in build.stages(config, 60):
+  for stage in setup_lib.stages(config, 60):
     assert 2 * config.checkpoint_every <= stage.steps <= 20
   assert config.checkpoint_every % config.log_every == 0
 
@@ -108,7 +110,7 @@ def test_schedule_of_the_paper(module):
   """20, 5 and 200 epochs at 5e-4, divided by ten at epochs 100 and 150."""
   n = 161_962
   config = module.get_config()
-  pairs, flow, cycle = build.stages(config, n)
+  pairs, flow, cycle = setup_lib.stages(config, n)
   lengths = [math.ceil(epochs * n / 200) for epochs in (20, 5, 200)]
   assert [stage.steps for stage in (pairs, flow, cycle)] == lengths
   for epoch, rate in (
@@ -132,14 +134,14 @@ def test_schedule_of_the_paper(module):
 
 def test_recipe_of_alignment():
   """5 epochs at 5e-4 on fixed features, 5 more at 1e-5 with all that moves."""
-  flow, last = build.stages(pf_pascal.get_config(), 2 * 2940)
+  flow, last = setup_lib.stages(pf_pascal.get_config(), 2 * 2940)
   assert flow.steps == last.steps == math.ceil(5 * 2940 / 16)
   assert flow.rate(0) == pytest.approx(5e-4)
   assert last.rate(0) == pytest.approx(1e-5)
   assert (flow.train, last.train) == (("flow",), ("backbone", "flow"))
   assert flow.weights == last.weights == dict.fromkeys(TERMS, 0) | {"flow": 1}
   config = pf_pascal.get_config("landmarks")
-  pairs, flow, last = build.stages(config, 2 * 2940)
+  pairs, flow, last = setup_lib.stages(config, 2 * 2940)
   # The features stay as they are before the last five epochs.
   assert set(pairs.train) == {"appearance", "pose", "decoder"}
   assert set(last.train) == {*pairs.train, "backbone", "flow"}
@@ -152,9 +154,9 @@ def test_recipe_of_alignment():
 
 def test_lsun_has_the_steps_of_faces():
   """Stages of LSUN are as long as CelebA's, whatever the number of images."""
-  faces = build.stages(celeba.get_config(), 161_962)
+  faces = setup_lib.stages(celeba.get_config(), 161_962)
   for n in (1000, 5_000_000):
-    cars = build.stages(lsun.get_config("car"), n)
+    cars = setup_lib.stages(lsun.get_config("car"), n)
     assert [s.steps for s in cars] == [s.steps for s in faces]
     for step in (0, 80_980, 80_981, 121_471, 121_472, 161_961):
       assert cars[2].rate(step) == faces[2].rate(step)
@@ -164,7 +166,7 @@ def test_lsun_has_the_steps_of_faces():
 def test_stages_are_chosen_by_name_or_digit():
   """`stages=` leaves out those that it does not name; 4 is no stage."""
   names = lambda argument: [  # noqa: E731
-    s.name for s in build.stages(celeba.get_config(argument), 1000)
+    s.name for s in setup_lib.stages(celeba.get_config(argument), 1000)
   ]
   assert names("stages=1") == ["pairs"]
   assert names("stages=13") == ["pairs", "cycle"]
@@ -191,7 +193,7 @@ def test_cells_of_table_2_differ_in_the_last_stage_alone(module, cell):
   expected = {"cycle", "inv"} if with_cycle else {"pairs"}
   # What networks from scratch add is the same in all cells.
   added = {"warp", "apart"} if module in (synthetic, folder) else set()
-  # The smallest network keeps L_pairs beside L_cycle.
+  # The smallest network keeps L_pairs with L_cycle.
   added |= {"pairs"} if module is synthetic else set()
   assert weights == expected | added | ({"equiv"} if with_flow else set())
   for key, value in flat(module.get_config()).items():
@@ -309,10 +311,10 @@ def test_what_cannot_work_is_refused(changes, named):
     part[last] = value
   config.data.update({"n_train": 2, "n_fit": 2, "n_test": 2})
   with pytest.raises(UserError) as error:
-    build.validate(config)
+    validate.validate(config)
     if config.data.name != "synthetic":
-      build.load_splits(config)
-    stages = build.stages(config, 64)
-    build.check_shapes(config, build.setup(config), stages)
+      load_splits(config)
+    stages = setup_lib.stages(config, 64)
+    validate.check_shapes(config, setup_lib.Setup.of(config), stages)
   assert named in str(error.value)
   assert "\n" not in str(error.value)

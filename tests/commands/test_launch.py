@@ -8,7 +8,7 @@ import tomllib
 
 import pytest
 
-from c3_jax.training import build
+from c3_jax.training import setup as setup_lib
 from c3_jax.training.terms import TERMS
 from configs import celeba
 from tests.conftest import ROOT
@@ -198,13 +198,13 @@ def test_sweep_is_the_ablation():
       argument = line[3].removeprefix("--config=celeba:")
       config = celeba.get_config(argument)
       assert config.model.k == 30
-      (stage,) = build.stages(config, 1000)
+      (stage,) = setup_lib.stages(config, 1000)
       found[tuple(t for t in TERMS if stage.weights[t])] = stage.steps
     lengths = set(found.values())
     assert len(lengths) == 1 and len(found) == 4
     assert ("cycle", "inv", "equiv") in found and ("pairs",) in found
     argument = first[3].removeprefix("--config=celeba:")
-    before = build.stages(celeba.get_config(argument), 1000)
+    before = setup_lib.stages(celeba.get_config(argument), 1000)
     assert [stage.name for stage in before] == ["pairs", "flow"]
 
 

@@ -34,13 +34,13 @@ HEADER = "file,split,x1,y1,x2,y2\n"
 
 
 def make_folder(root, n, csv=None):
-  """Writes n pictures, and landmarks.csv: root."""
+  """Writes n images, and landmarks.csv: root."""
   (root / "images").mkdir(parents=True)
   rng = np.random.default_rng(0)
   for i in range(n):
     noise = rng.integers(0, 256, (6, 6, 3), np.uint8)
-    picture = Image.fromarray(noise).resize((30, 24), Image.BICUBIC)
-    picture.save(root / "images" / f"{i:02}.jpg")
+    image = Image.fromarray(noise).resize((30, 24), Image.BICUBIC)
+    image.save(root / "images" / f"{i:02}.jpg")
   if csv is not None:
     (root / "landmarks.csv").write_text(csv)
   return root
@@ -89,7 +89,7 @@ def mistakes(tmp):
       ["config.data.root", "--config.data.root=DIR"],
     ),
     "no folder": ([FOLDER, f"{root}{tmp}/none"], [f"{tmp}/none"]),
-    "no pictures": ([FOLDER, f"{root}{tmp}/bare"], [f"{tmp}/bare"]),
+    "no images": ([FOLDER, f"{root}{tmp}/bare"], [f"{tmp}/bare"]),
     "a file": ([FOLDER, f"{root}{tmp}/file"], [f"{tmp}/file"]),
     "no extra": (
       [FOLDER, f"{root}{folders['lost']}", "--config.data.extra_root=/none"],
@@ -149,6 +149,7 @@ def assert_one_line(result, named):
     assert words in line
 
 
+@pytest.mark.slow
 def test_mistakes_get_one_line_and_leave_nothing(tmp_path):
   """Each mistake is named in a single line, exit code 2, without a workdir."""
   cases = mistakes(tmp_path)
@@ -193,7 +194,7 @@ def folder_run(tmp_path_factory):
   root = make_folder(tmp / "root", 50, HEADER + "\n".join(rows) + "\n")
   images = root / "images"
   (images / "01.jpg").write_bytes(b"")
-  (images / "03.jpg").write_text("this is no picture")
+  (images / "03.jpg").write_text("this is no image")
   (images / "49.jpg").write_bytes((images / "49.jpg").read_bytes()[:200])
   workdir = tmp / "work"
   # One stage, for the time it takes to compile the others.
@@ -215,7 +216,8 @@ def folder_run(tmp_path_factory):
   return *result, workdir
 
 
-def test_a_few_broken_pictures_are_skipped_and_named(folder_run):
+@pytest.mark.slow
+def test_a_few_broken_images_are_skipped_and_named(folder_run):
   """The run ends well on the others; the log counts and names the bad ones."""
   status, _, err, workdir = folder_run
   assert status == 0, err
@@ -232,6 +234,7 @@ def test_a_few_broken_pictures_are_skipped_and_named(folder_run):
   assert (report["n_train"], report["n_test"]) == (15, 31)
 
 
+@pytest.mark.slow
 def test_a_run_talks_about_itself_only(folder_run):
   """The log is c3_jax's own, a line an event; the table goes to stdout."""
   _, out, err, workdir = folder_run

@@ -127,6 +127,7 @@ def test_dots_are_found_in_pixels_of_their_file(tmp_path, monkeypatch, crop):
     np.testing.assert_allclose(row[:4].reshape(2, 2), want[name], atol=0.4)
 
 
+@pytest.mark.slow
 def test_one_by_one_in_batches_and_by_the_pipeline(work, tmp_path):
   """Coordinates agree to 0.01 px of the file for every way to run."""
   pics, rows = work / "pics", []
@@ -256,6 +257,7 @@ def test_mistakes_leave_nothing(work, tmp_path):
   assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_command_line_without_tensorflow(work, tmp_path):
   """Exit code 0 with a count of warnings; 2 and no file if all failed."""
   broken = str(work / "pics" / BROKEN[0])

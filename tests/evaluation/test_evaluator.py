@@ -183,6 +183,7 @@ def test_every_example_is_detected_in_order(devices, batch_size):
   np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.slow
 def test_numbers_do_not_depend_on_devices_or_batches(
   save_run, tmp_path, monkeypatch
 ):

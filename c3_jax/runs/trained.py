@@ -11,13 +11,10 @@ TensorFlow.
 import pathlib
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import ml_collections
-import numpy as np
 
 from c3_jax.errors import UserError
-from c3_jax.models import c3
+from c3_jax.models import c3, initial
 from c3_jax.runs.checkpoints import Checkpoints
 from c3_jax.runs.config import load_config
 
@@ -79,16 +76,11 @@ def load_trained(workdir, step=None) -> Trained:
 def _model(workdir, config):
   """(C3, variables without values) of a config."""
   try:
-    size = config.data.image_size
     model = c3.from_config(config)
-    images = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), images)
+    return model, initial.shapes(config, model)
   except (AttributeError, KeyError, TypeError, ValueError) as error:
     raise UserError(
       f"{workdir}/config.json does not describe a model "
       f"({str(error).splitlines()[0]}): use the version of c3_jax it was "
       "trained with."
     ) from error
-  # Without batch norm there are no statistics, but always the entry.
-  variables = {"params": shapes["params"], "batch_stats": {}} | dict(shapes)
-  return model, jax.tree.map(lambda x: np.empty(x.shape, x.dtype), variables)

@@ -16,6 +16,7 @@ from c3_jax.training.state import (
   enter,
   initial_state,
   older_name,
+  state_at_0,
 )
 
 logger = logging.getLogger(__name__)
@@ -136,7 +137,8 @@ def restore(experiment, checkpoints, step) -> TrainState:
     )
   stage = next(stage for stage in stages if step <= stage.end)
   template = jax.eval_shape(
-    lambda: enter(initial_state(experiment.config, experiment.model), stage)
+    lambda variables: enter(state_at_0(experiment.config, variables), stage),
+    initial.shapes(experiment.config, experiment.model),
   )
   return checkpoints.restore(template, step, older_name=older_name)
 

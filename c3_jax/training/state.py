@@ -37,7 +37,12 @@ class TrainState:
 
 
 def initial_state(config, model) -> TrainState:
-  """Makes the untrained state: a function of the config's seed alone.
+  """Makes the untrained state: a function of the config's seed alone."""
+  return state_at_0(config, initial.untrained(config, model))
+
+
+def state_at_0(config, variables) -> TrainState:
+  """Makes the state at step 0 of a network's variables.
 
   Its `opt_state` is None; `enter` makes one for a stage.
   """
@@ -48,7 +53,7 @@ def initial_state(config, model) -> TrainState:
       term: {tap: jnp.zeros((), float) for tap in config.perceptual.taps}
       for term in PERCEPTUAL
     },
-    **initial.untrained(config, model),
+    **variables,
   )
 
 

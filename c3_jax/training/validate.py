@@ -1,9 +1,9 @@
 """Refusal of configs that would fail later, or silently do the wrong thing."""
 
 import jax
-import jax.numpy as jnp
 
 from c3_jax.errors import UserError
+from c3_jax.models import initial
 from c3_jax.training import optim
 
 DTYPES = ("float32", "bfloat16", "float64")
@@ -63,12 +63,9 @@ def check_shapes(config, setup, stages):
     UserError: the networks cannot be built for this image size, or a stage
       trains a parameter that is not there.
   """
-  size = config.data.image_size
-  images = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
-  key = jax.random.key(0)
   try:
-    variables = jax.eval_shape(setup.model.init, key, images)
-    jax.eval_shape(setup.vgg.init, key, images)
+    variables = initial.shapes(config, setup.model)
+    initial.shapes(config, setup.vgg)
     for stage in stages:
       optim.partition(variables["params"], stage.train)
   except (ValueError, TypeError, KeyError) as error:

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from c3_jax.runs.checkpoints import Checkpoints, Damaged
 from c3_jax.errors import UserError
+from c3_jax.runs.checkpoints import Checkpoints, Damaged
 
 
 @flax.struct.dataclass

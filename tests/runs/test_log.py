@@ -1,4 +1,4 @@
-"""Tests of log.jsonl, its writer, and the end of a run that diverges."""
+"""Tests of metrics.jsonl, its writer, and the end of a run that diverges."""
 
 import json
 import sys
@@ -114,14 +114,14 @@ def test_divergence_names_the_first_step_and_the_term(value):
   good = {"gradient_norm": 1.0, "loss": 1.0, "pairs": 1.0}
   bad = {name: value for name in good}
   with pytest.raises(log.Diverged, match="^pairs became .* at step 8$"):
-    log.average(10, [good, good, bad, bad, good][:5])
+    log.average(10, first=("pairs",), metrics=[good, good, bad, bad, good][:5])
   late = good | {"gradient_norm": value}
   with pytest.raises(log.Diverged, match="^gradient_norm .* at step 10$"):
-    log.average(10, [good, good, late])
+    log.average(10, first=("pairs",), metrics=[good, good, late])
 
 
 def test_writer_writes_lines_and_tensorboard_events(tmp_path):
-  """A record lands in log.jsonl and, named by stage, in the events."""
+  """A record lands in metrics.jsonl and, named by stage, in the events."""
   pytest.importorskip("tensorflow")
   with log.Writer(tmp_path, 0) as writer:
     writer.write(5, "flow", {"loss": 0.25})

@@ -6,9 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from c3_jax.runs import trained as restore
-from c3_jax.training import resume
 from c3_jax.errors import UserError
+from c3_jax.runs import load_trained, write_config
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +21,7 @@ def run(tmp_path_factory, save_run):
 def test_parameters_and_statistics_are_those_saved(run, asked, step):
   """The best checkpoint, or the one asked for, and the model they fit."""
   workdir, config, variables = run
-  trained = restore.load(workdir, asked)
+  trained = load_trained(workdir, asked)
   assert trained.step == step
   assert json.loads(trained.config.to_json()) == json.loads(config.to_json())
   assert trained.variables.keys() == {"params", "batch_stats"}
@@ -43,12 +42,12 @@ def test_what_is_no_run_is_named(run, tmp_path):
   """Each mistake is one line that says what is missing."""
   workdir, config, _ = run
   with pytest.raises(UserError, match="none/config.json does not exist"):
-    restore.load(tmp_path / "none")
+    load_trained(tmp_path / "none")
   with pytest.raises(UserError, match="no checkpoint of step 5: use one of"):
-    restore.load(workdir, 5)
-  resume.write_config(config, tmp_path)
+    load_trained(workdir, 5)
+  write_config(config, tmp_path)
   with pytest.raises(UserError, match="has no checkpoints yet"):
-    restore.load(tmp_path)
+    load_trained(tmp_path)
   assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
   for text, match in (
     ("{", "is not the config of a run"),
@@ -57,4 +56,4 @@ def test_what_is_no_run_is_named(run, tmp_path):
   ):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(UserError, match=match):
-      restore.load(tmp_path)
+      load_trained(tmp_path)

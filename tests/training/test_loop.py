@@ -68,7 +68,7 @@ def copy(straight, tmp_path):
 
 
 def records(workdir):
-  """Lines of log.jsonl, without what depends on the clock."""
+  """Lines of metrics.jsonl, without what depends on the clock."""
   lines = (workdir / "metrics.jsonl").read_text().splitlines()
   rows = [json.loads(line) for line in lines]
   for row in rows:
@@ -147,7 +147,7 @@ def test_report_can_be_computed_from_the_checkpoint(straight):
   splits = load_splits(config)
   model, _ = initial.networks(config)
   _, state = state_of(workdir, report["step"])
-  images = geometry.centre_crop(splits.test.images, 16) / np.float32(255)
+  images = geometry.network_input(np.asarray(splits.test.images), 16)
   encode = jax.jit(lambda v, x: model.apply(v, x, method="encode").pose.points)
   found = np.asarray(encode(state.variables, jnp.asarray(images)), np.float64)
   points = 8 * (splits.test.points.astype(np.float64) + 1)

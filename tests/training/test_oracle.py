@@ -8,8 +8,9 @@ import torch
 from flax import traverse_util
 
 from c3_jax.models import initial, porting
-from c3_jax.training import objectives, steps
+from c3_jax.training import objectives
 from c3_jax.training import setup as setup_lib
+from c3_jax.training.state import state_at_0
 from c3_jax.training.terms import loss_terms
 from configs import folder
 from tests.reference import oracles, torch_c3
@@ -103,29 +104,25 @@ def jax_results(config, setup, model, *, images, t_ij, t_ji, running):
   # The weights of the backbone come from the ported file.
   others = [path for path in variables if "/backbone/" not in path]
   variables |= torch_c3.variables(model, others)
-  state = steps.TrainState(
-    step=jnp.int32(0),
-    **traverse_util.unflatten_dict(variables, sep="/"),
-    opt_state=None,
-    running={tap: jnp.float32(mean) for tap, mean in running.items()},
-  )
-  state = initial.with_ported_backbone(config, state)
+  variables = traverse_util.unflatten_dict(variables, sep="/")
+  state = state_at_0(config, initial.with_ported_backbone(config, variables))
+  means = {tap: jnp.float32(mean) for tap, mean in running.items()}
+  state = state.replace(running=state.running | {"cycle": means})
   frozen = initial.perceptual(config, setup.vgg)
-  stage = steps.Stage("cycle", 0, 1, WEIGHTS, (), None, None)
 
   def loss(kernel, params, state, frozen, images):
     maps = params["pose"]["maps"] | {"kernel": kernel}
     pose = params["pose"] | {"maps": maps}
-    terms, (_, after, raw) = loss_terms(
+    found = loss_terms(
       setup,
-      stage,
+      WEIGHTS,
       params | {"pose": pose},
       state,
       frozen,
       images,
       jax.random.split(jax.random.key(0), BATCH),
     )
-    return objectives.total(terms, WEIGHTS), (terms, after, raw)
+    return objectives.total(found.terms, WEIGHTS), found
 
   with pytest.MonkeyPatch.context() as patch:
     # The same T for both; what makes it has tests of its own.
@@ -146,11 +143,11 @@ def jax_results(config, setup, model, *, images, t_ij, t_ji, running):
       frozen,
       images[None],
     )
-  gradient, (terms, after, raw) = jax.tree.map(lambda x: np.asarray(x[0]), out)
+  gradient, found = jax.tree.map(lambda x: np.asarray(x[0]), out)
   for tap, mean in running.items():
-    np.testing.assert_allclose(after[tap], mean, rtol=1e-6)
-  raw = {f"raw {tap}": x for tap, x in raw.items()}
-  return raw | terms | {"gradient": gradient}
+    np.testing.assert_allclose(found.running["cycle"][tap], mean, rtol=1e-6)
+  raw = {f"raw {tap}": x for tap, x in found.raw["cycle"].items()}
+  return raw | found.terms | {"gradient": gradient}
 
 
 @pytest.mark.parametrize(

@@ -243,13 +243,14 @@ def test_resuming_without_the_vgg_is_refused(finished, begun, tmp_path):
     ),
   ],
 )
-def test_weights_that_cannot_be_used(finished, key, change, message):
+def test_weights_that_cannot_be_used(finished, tmp_path, key, change, message):
   """Missing or of another shape: one line with the key and the mend."""
   place = finished[2] if change else finished[2] / "none"
   config = get_config(**{f"weights__{key}": str(place)}, **change)
   with pytest.raises(UserError, match=message) as error:
-    resume.first_state(Experiment.of(config, "nowhere"))
+    loop.train_and_evaluate(config, tmp_path / "run", mode="train")
   assert "\n" not in str(error.value)
+  assert not (tmp_path / "run").exists()
 
 
 def test_a_run_without_its_weights_leaves_nothing(tmp_path):

@@ -25,7 +25,7 @@ from c3_jax.evaluation.pairs import alignment, consistency, transfer
 from c3_jax.evaluation.pairs.evaluator import PairEvaluator
 from c3_jax.runs import trained as restore
 from c3_jax.runtime import parallel
-from c3_jax.training import build
+from c3_jax.training.state import initial_state
 
 
 def pairs_of(dataset, shifts):
@@ -90,10 +90,10 @@ def run(workdir, root, landmarks, shifts):
     )
   pairs = pairs_of(dataset, shifts)
   each = PairEvaluator(config, trained.model, pairs)
-  start = build.initial_state(config, trained.model)
+  start = initial_state(config, trained.model)
   networks = {
     "trained": trained.variables,
-    "untrained": {"params": start.params, "batch_stats": start.batch_stats},
+    "untrained": start.variables,
   }
   return {
     "k": config.model.k,

@@ -1,4 +1,4 @@
-"""The paper's network at full size, a few steps of each stage on this machine.
+"""Runs a few steps of each stage of the paper's network at full size.
 
   python -m benchmarks.full_size --out=benchmarks/full_size.json
 
@@ -18,22 +18,25 @@ import time
 import jax
 import numpy as np
 
+from c3_jax.models import initial
 from c3_jax.runtime import parallel
-from c3_jax.training import build, steps
+from c3_jax.training import setup as setup_lib
+from c3_jax.training import steps
+from c3_jax.training.state import enter, initial_state
 from configs import celeba
 
 
 def measure(stage_name, options):
-  """Two steps of a stage: a dict of numbers."""
+  """Measures a few steps of a stage: a dict of numbers."""
   config = celeba.get_config(f"k={options['k']}").unlock()
   config.batch_size = options["batch"]
   config.model.dtype = options["dtype"]
   config.remat = options["remat"]
-  setup = build.setup(config)
-  (stage,) = (s for s in build.stages(config, 1000) if s.name == stage_name)
-  state = build.enter(build.initial_state(config, setup.model), stage)
+  setup = setup_lib.Setup.of(config)
+  (stage,) = (s for s in setup_lib.stages(config, 1000) if s.name == stage_name)
+  state = enter(initial_state(config, setup.model), stage)
   state = state.replace(step=np.int32(stage.start))
-  frozen = build.frozen(config, setup.vgg)
+  frozen = initial.perceptual(config, setup.vgg)
   parameters = sum(x.size for x in jax.tree.leaves(state.params))
   devices = jax.local_devices()[:1]
   state, frozen = (
@@ -49,13 +52,13 @@ def measure(stage_name, options):
     functools.partial(steps.train_step, setup, stage), devices=devices
   )
   start = time.monotonic()
-  for_here = step.lower(state, frozen, batch)
-  compiled = for_here.compile()
+  lowered = step.lower(state, frozen, batch)
+  compiled = lowered.compile()
   row = {
     "stage": stage_name,
     "parameters": parameters,
     "compile_seconds": time.monotonic() - start,
-    "gflop_per_image": for_here.cost_analysis()["flops"]
+    "gflop_per_image": lowered.cost_analysis()["flops"]
     / options["batch"]
     / 1e9,
     "temporary_gib": compiled.memory_analysis().temp_size_in_bytes / 2**30,

@@ -1,12 +1,12 @@
-"""What the loop costs beside the compiled step.
+"""Measures what the loop costs in addition to the compiled step.
 
   python -m benchmarks.overhead --out=benchmarks/overhead.json
 
 The step of stage `pairs` of a small network on the CPU, 1,000 times: bare, on
 batches that lie on the device; and in `loop.train`, with data from memory, the
-log every 100 steps and a checkpoint at the end. Both run the same compiled
-program, in turn; the time that saving blocks is stated for itself. Nothing is
-annotated, so nothing is evaluated.
+log every 100 steps and a checkpoint at the end. Both run the same program, in
+turn, timed once it is compiled; the time that saving blocks is stated
+separately. Nothing is annotated, so nothing is evaluated.
 """
 
 import argparse
@@ -24,39 +24,38 @@ import jax
 from c3_jax.evaluation.evaluator import Evaluator
 from c3_jax.runs.checkpoints import Checkpoints
 from c3_jax.runtime import parallel
-from c3_jax.training import build, loop, steps
+from c3_jax.training import loop, resume, steps
+from c3_jax.training.experiment import Experiment
+from c3_jax.training.state import enter, initial_state
 from configs import synthetic
 
 
 def get_config(args):
-  """The synthetic faces without annotations: one stage, no diagnostics."""
+  """Makes the config: synthetic faces, one stage, no diagnostics."""
   config = synthetic.get_config("test" if args.small else "").unlock()
-  config.log_every, config.checkpoint_every = 100, args.steps
+  config.log_every, config.checkpoint_every = 100, args.steps + 1
   config.eval.diagnostics.images = 0
   config.data.n_train = 1024
-  config.stages.pairs.steps = args.steps
+  # The first step of the loop holds its compilation.
+  config.stages.pairs.steps = args.steps + 1
   for name in ("flow", "cycle"):
     config.stages[name].update({"steps": 0, "epochs": 0.0})
   return config
 
 
-class Timed:
-  """Calls a function and adds up the seconds; the first call starts a clock."""
+class TimedCheckpoints(Checkpoints):
+  """Adds up the seconds that saving blocks."""
 
-  def __init__(self, function):
-    self._function = function
-    self.seconds, self.start = 0.0, None
+  seconds = 0.0
 
-  def __call__(self, *args, **kwargs):
-    now = time.monotonic()
-    self.start = self.start or now
-    result = self._function(*args, **kwargs)
-    self.seconds += time.monotonic() - now
-    return result
+  def save(self, *args, **kwargs):
+    start = time.monotonic()
+    super().save(*args, **kwargs)
+    self.seconds += time.monotonic() - start
 
 
 def bare(step, state, frozen, batches):
-  """Seconds of the compiled step alone."""
+  """Times the compiled step alone, in seconds."""
   start = time.monotonic()
   for batch in batches:
     state, values = step(state, frozen, batch)
@@ -64,27 +63,19 @@ def bare(step, state, frozen, batches):
   return time.monotonic() - start
 
 
-def looped(config, setup, stages, splits, evaluator, step, state, workdir):
-  """(seconds without saving, seconds of saving) of the loop, once compiled."""
-  first = Timed(step)
-  with Checkpoints(workdir) as checkpoints:
-    save = Timed(checkpoints.save)
-    checkpoints.save = save
-    pmap_step = parallel.pmap_step
-    parallel.pmap_step = lambda function: first
-    loop.train(
-      config,
-      workdir,
-      setup,
-      stages,
-      splits.train,
-      evaluator,
-      checkpoints,
-      state,
-    )
+def looped(experiment, state):
+  """Times the loop after its first step: seconds without saving, of saving."""
+  started = []
+
+  def hook(step, values):
+    if not started:
+      jax.block_until_ready(values)
+      started.append(time.monotonic())
+
+  with TimedCheckpoints(experiment.workdir) as checkpoints:
+    loop.train(experiment, checkpoints, resume.Start(state), hooks=[hook])
     end = time.monotonic()
-    parallel.pmap_step = pmap_step
-  return end - first.start - save.seconds, save.seconds
+  return end - started[0] - checkpoints.seconds, checkpoints.seconds
 
 
 def main():
@@ -96,15 +87,15 @@ def main():
   parser.add_argument("--small", action="store_true", help="the :test network")
   args = parser.parse_args()
   config = get_config(args)
-  setup = build.setup(config)
-  splits = dataclasses.replace(build.load_splits(config), fit=None, test=None)
-  evaluator = Evaluator(config, setup.model, splits)
-  stages = build.stages(config, len(splits.train))
-  state = build.enter(build.initial_state(config, setup.model), stages[0])
+  experiment = Experiment.of(config, "")
+  splits = dataclasses.replace(experiment.splits, fit=None, test=None)
+  evaluator = Evaluator(config, experiment.model, splits)
+  stage = experiment.stages[0]
+  state = enter(initial_state(config, experiment.model), stage)
   state = jax.device_get(state)
-  frozen = parallel.replicate(build.frozen(config, setup.vgg))
+  frozen = parallel.replicate(experiment.frozen)
   step = parallel.pmap_step(
-    functools.partial(steps.train_step, setup, stages[0])
+    functools.partial(steps.train_step, experiment.setup, stage)
   )
   stream = splits.train.batches(config.batch_size, seed=0)
   few = [parallel.shard({"image": next(stream)["image"]}) for _ in range(64)]
@@ -114,16 +105,13 @@ def main():
   for _ in range(args.rounds):
     row = {"bare": bare(step, parallel.replicate(state), frozen, batches)}
     with tempfile.TemporaryDirectory() as folder:
-      row["loop"], row["save"] = looped(
-        config,
-        setup,
-        stages,
-        splits,
-        evaluator,
-        step,
-        state,
-        pathlib.Path(folder),
+      one = dataclasses.replace(
+        experiment,
+        workdir=pathlib.Path(folder),
+        splits=splits,
+        evaluator=evaluator,
       )
+      row["loop"], row["save"] = looped(one, state)
     row["overhead"] = row["loop"] / row["bare"] - 1
     rows.append(row)
     print(

@@ -1,4 +1,4 @@
-"""The cycle stage and the detector, side by side with PyTorch.
+"""Compares the speed of the stage cycle and the detector with PyTorch.
 
   JAX_PLATFORMS=cpu python -m benchmarks.torch_peer --batch 8 --out=FILE
   python -m benchmarks.torch_peer --batch 50 200 --dtype=bfloat16   # a GPU
@@ -33,8 +33,11 @@ from flax import traverse_util
 
 from c3_jax import settings
 from c3_jax.evaluation.detect import landmark_function
+from c3_jax.models import initial
 from c3_jax.runtime import compilation, parallel
-from c3_jax.training import build, steps
+from c3_jax.training import setup as setup_lib
+from c3_jax.training import steps
+from c3_jax.training.state import enter, initial_state
 from tests.reference import oracles, torch_c3
 
 
@@ -47,19 +50,20 @@ def paper_config(dtype):
 
 
 class Ours:
-  """c3_jax's train step and detector behind two calls."""
+  """Runs c3_jax's train step and detector."""
 
   name = "c3_jax"
 
   def __init__(self, config, batch):
-    self._setup = build.setup(config)
-    stage = build.stages(config, len(batch))[-1]
-    state = build.enter(build.initial_state(config, self._setup.model), stage)
-    self.variables = {"params": state.params, "batch_stats": state.batch_stats}
+    self._setup = setup_lib.Setup.of(config)
+    stage = setup_lib.stages(config, len(batch))[-1]
+    state = enter(initial_state(config, self._setup.model), stage)
+    self.variables = state.variables
     # The state is donated by the first step; the peer is made of a copy.
     self._state = parallel.replicate(jax.tree.map(np.asarray, state))
-    self.vgg = build.frozen(config, self._setup.vgg)["vgg"]["params"]
-    self._frozen = parallel.replicate(build.frozen(config, self._setup.vgg))
+    frozen = initial.perceptual(config, self._setup.vgg)
+    self.vgg = frozen["params"]
+    self._frozen = parallel.replicate(frozen)
     self._step = parallel.pmap_step(
       functools.partial(steps.train_step, self._setup, stage)
     )
@@ -80,7 +84,7 @@ class Ours:
 
 
 class Peer:
-  """The same behind PyTorch: stage cycle, Adam with L2, eager or compiled."""
+  """Runs the same in PyTorch: stage cycle, Adam with L2, eager or compiled."""
 
   def __init__(self, ours, config, batch, *, compiled):
     self.name = "torch compiled" if compiled else "torch eager"

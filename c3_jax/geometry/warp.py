@@ -61,7 +61,7 @@ def affine(
 
 def resize_map(
   field: Float[AnyArray, "b h w c"], height, width
-) -> Float[Array, "b {height} {width} c"]:
+) -> Float[AnyArray, "b {height} {width} c"]:
   """Resizes a coordinate field or a map bilinearly."""
   if field.shape[1:3] == (height, width):
     return field

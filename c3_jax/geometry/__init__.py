@@ -19,25 +19,5 @@ from c3_jax.geometry.frame import (
   grid,
   network_input,
   one_based_pixels_to_aligned,
-  one_based_pixels_to_coords,
   pixels_to_coords,
 )
-
-__all__ = [
-  "CROPS",
-  "AnyArray",
-  "Frame",
-  "aligned_to_one_based_pixels",
-  "cell_centres",
-  "centre_crop",
-  "coords_to_corner_pixels",
-  "coords_to_one_based_pixels",
-  "coords_to_pixels",
-  "corner_pixels_to_coords",
-  "crop_box",
-  "grid",
-  "network_input",
-  "one_based_pixels_to_aligned",
-  "one_based_pixels_to_coords",
-  "pixels_to_coords",
-]

@@ -2,8 +2,8 @@
 
 One convention holds in the whole project: a point is (x, y) in [-1, 1], x to
 the right and y down, with -1 and +1 at the outer EDGES of the image, so that
-coordinates do not depend on resolution. The other places, each with a pair of
-functions named by their two ends:
+coordinates do not depend on resolution. The other places, with functions named
+by their two ends:
 
   pixels            0 = centre of the first pixel: ((x + 1) W - 1) / 2
   corner_pixels     0 = outer corner of the first pixel: (x + 1) W / 2 (IMM)
@@ -32,22 +32,22 @@ CROPS = ("square", "imm", "dve")
 def coords_to_pixels(points: Points, size) -> Points:
   """Maps coordinates in [-1, 1] to pixels, 0 = centre of the first pixel.
 
-  `size` is the image side in pixels, or (width, height). NumPy in, NumPy out.
+  `size` is the image side in pixels, or (width, height), or an array of these
+  that broadcasts. NumPy in, NumPy out.
   """
-  return ((points + 1) * _scale(points, size) - 1) / 2
+  return ((points + 1) * _like(points, size) - 1) / 2
 
 
 def pixels_to_coords(pixels: Pixels, size) -> Points:
   """Inverts `coords_to_pixels`."""
-  return (2 * pixels + 1) / _scale(pixels, size) - 1
+  return (2 * pixels + 1) / _like(pixels, size) - 1
 
 
-def _scale(points, size):
-  """(width, height), in the library and dtype of points."""
-  width, height = (size, size) if isinstance(size, int) else size
+def _like(points, size):
+  """Makes an array of a size, in the library of points and in JAX's dtype."""
   if isinstance(points, jax.Array):
-    return jnp.array([width, height], points.dtype)
-  return [width, height]
+    return jnp.asarray(size, points.dtype)
+  return np.asarray(size)
 
 
 def coords_to_corner_pixels(points: Points, size) -> Points:
@@ -69,14 +69,6 @@ def coords_to_one_based_pixels(
   """Maps coordinates to 1-based pixels of images of sizes (width, height)."""
   size = np.asarray(size, np.float64)[:, None]
   return ((np.asarray(points, np.float64) + 1) * size + 1) / 2
-
-
-def one_based_pixels_to_coords(
-  pixels: Real[AnyArray, "n p 2"], size: Real[AnyArray, "n 2"]
-) -> Float[np.ndarray, "n p 2"]:
-  """Inverts `coords_to_one_based_pixels`."""
-  size = np.asarray(size, np.float64)[:, None]
-  return (2 * np.asarray(pixels, np.float64) - 1) / size - 1
 
 
 def one_based_pixels_to_aligned(
@@ -111,9 +103,8 @@ def crop_box(crop, width, height):
 
   Args:
     crop: "square", the largest central square; "imm", everything, whose sides
-      are then scaled to one length (IMM, NC-Net); "dve", DVE's square of
-      an aligned CelebA image, which is as wide as the file and begins 30
-      rows of 218 below its top.
+      are then scaled to one length (IMM, NC-Net); "dve", DVE's square of an
+      aligned CelebA image: as wide as the file, from 30 rows of 218 down.
     width, height: of the file; whole numbers, or arrays of them.
 
   Returns:
@@ -173,16 +164,11 @@ class Frame(NamedTuple):
   ) -> Float[np.ndarray, "*n p 2"]:
     """Maps pixels of a file to coordinates of the frame.
 
-    Args:
-      pixels: (x, y), 0 = centre of the first pixel.
-      file_size: (width, height) of the file, or a [..., 2] array of them.
-
-    Returns:
-      (x, y) in [-1, 1] of the frame; points near the border of the file lie
-      outside [-1, 1].
+    `file_size` is (width, height) of the file, or a [*n, 2] array of them.
+    Points near the border of the file lie outside [-1, 1].
     """
     corner, extent = self._corner_and_extent(file_size)
-    inside = (2 * (np.asarray(pixels) - corner) + 1) / extent - 1
+    inside = pixels_to_coords(np.asarray(pixels) - corner, extent)
     return inside * (self.load_size / self.image_size)
 
   def coords_to_file(
@@ -192,14 +178,13 @@ class Frame(NamedTuple):
     corner, extent = self._corner_and_extent(file_size)
     points = np.asarray(points, np.float64)
     inside = points * (self.image_size / self.load_size)
-    return ((inside + 1) * extent - 1) / 2 + corner
+    return coords_to_pixels(inside, extent) + corner
 
   def _corner_and_extent(self, file_size):
-    """Arrays [..., 1, 2] of (x, y) that go with points [..., P, 2]."""
-    size = np.asarray(file_size, np.float64)
-    left, top, width, height = crop_box(self.crop, size[..., 0], size[..., 1])
-    corner = np.stack([left, top], -1)[..., None, :]
-    return corner, np.stack([width, height], -1)[..., None, :]
+    """Gives the box as two [*n, 1, 2] arrays: (left, top), (width, height)."""
+    width, height = np.moveaxis(np.asarray(file_size, np.float64), -1, 0)
+    box = np.stack(crop_box(self.crop, width, height), -1)[..., None, :]
+    return box[..., :2], box[..., 2:]
 
 
 def centre_crop(

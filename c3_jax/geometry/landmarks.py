@@ -14,13 +14,13 @@ def soft_argmax(
 
   Args:
     logits: score maps.
-    temperature: divides the logits before the softmax.
+    temperature: divides the logits.
     marginal: False is the paper's 2-D softmax; True is IMM's: the mean of the
       logits over the other axis, then one softmax an axis.
 
   Returns:
-    (points, probability): points are (x, y) in [-1, 1]; probability sums to 1
-    over each map.
+    (points, probability): points (x, y) in [-1, 1]; probability sums to 1 over
+    each map.
   """
   h, w = logits.shape[-3:-1]
   logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
@@ -42,20 +42,12 @@ def gaussian_maps(
 ) -> Float[Array, "*n {height} {width} k"]:
   """Draws exp(-d^2 / sigma^2) around each point (section 3.1; no 1/2, as IMM).
 
-  Args:
-    points: (x, y) in [-1, 1].
-    height, width: size of the maps in cells.
-    sigma: in coordinates; 0.1 is 0.8 of a cell of a 16x16 map.
-
-  Returns:
-    Maps in [0, 1].
+  Points are (x, y) in [-1, 1]; so is sigma: 0.1 is 0.8 of a cell of a 16x16
+  map.
   """
   # The gaussian is separable: 2 x 16 exponentials a landmark, not 16 x 16.
-  x, y = points[..., 0], points[..., 1]
-  gx = jnp.exp(
-    -(((cell_centres(width)[:, None] - x[..., None, :]) / sigma) ** 2)
-  )
-  gy = jnp.exp(
-    -(((cell_centres(height)[:, None] - y[..., None, :]) / sigma) ** 2)
+  gx, gy = (
+    jnp.exp(-(((cell_centres(n)[:, None] - at[..., None, :]) / sigma) ** 2))
+    for n, at in ((width, points[..., 0]), (height, points[..., 1]))
   )
   return gy[..., :, None, :] * gx[..., None, :, :]

@@ -3,6 +3,7 @@
 Both have the kernel U(r) = r^2 log r^2.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -22,13 +23,14 @@ def control_grid(n) -> Float[Array, "{n*n} 2"]:
 
 def kernel(
   a: Float[AnyArray, "m 2"], b: Float[AnyArray, "n 2"]
-) -> Float[Array, "m n"]:
-  """Evaluates r^2 log r^2 between two sets of points."""
+) -> Float[AnyArray, "m n"]:
+  """Evaluates r^2 log r^2 between two sets of points; NumPy in, NumPy out."""
+  xp = jnp if isinstance(a, jax.Array) else np
   dx, dy = (a[:, None, i] - b[None, :, i] for i in range(2))
   # Not a sum over an axis: XLA then makes one loop of the whole kernel.
   r2 = dx**2 + dy**2
   # The inner `where` keeps the gradient finite at r = 0.
-  return jnp.where(r2 > 0, r2 * jnp.log(jnp.where(r2 > 0, r2, 1.0)), 0.0)
+  return xp.where(r2 > 0, r2 * xp.log(xp.where(r2 > 0, r2, 1.0)), 0.0)
 
 
 def displacement(
@@ -36,10 +38,7 @@ def displacement(
   controls: Float[AnyArray, "n 2"],
   weights: Float[AnyArray, "n 2"],
 ) -> Float[Array, "*p 2"]:
-  """Evaluates sum_k w_k U(|x - c_k|), the displacement of a spline.
-
-  U(r) = r^2 log r^2, as in IMM's random warps.
-  """
+  """Evaluates sum_k w_k U(|x - c_k|), the displacement of a spline."""
   flat = coords.reshape(-1, 2)
   return (kernel(flat, controls) @ weights).reshape(coords.shape)
 
@@ -59,19 +58,13 @@ def carry(
   moved = np.asarray(points, np.float64).copy()
   for a, b, p in zip(*(np.asarray(x, float) for x in (source, target)), moved):
     matrix = np.zeros((k + 3, k + 3))
-    matrix[:k, :k] = _kernel(a, a) + SMOOTHING * np.eye(k)
+    matrix[:k, :k] = kernel(a, a) + SMOOTHING * np.eye(k)
     matrix[:k, k:] = np.concatenate([np.ones((k, 1)), a], 1)
     matrix[k:, :k] = matrix[:k, k:].T
     right = np.concatenate([b - a, np.zeros((3, 2))])
     # Landmarks are float32: a smaller spread than its rounding is none.
     cut = np.finfo(np.float32).eps
     solution = np.linalg.lstsq(matrix, right, rcond=cut)[0]
-    basis = np.concatenate([_kernel(p, a), np.ones((len(p), 1)), p], 1)
+    basis = np.concatenate([kernel(p, a), np.ones((len(p), 1)), p], 1)
     p += basis @ solution
   return moved
-
-
-def _kernel(a, b):
-  """r^2 log r^2 between point sets [m, 2], [n, 2]: [m, n]."""
-  square = ((a[:, None] - b[None]) ** 2).sum(-1)
-  return square * np.log(np.where(square > 0, square, 1))

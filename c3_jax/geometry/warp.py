@@ -23,13 +23,7 @@ def sample(
   Equals `torch.nn.functional.grid_sample(align_corners=False,
   padding_mode="border")` for extent 1.
 
-  Args:
-    image: of any side lengths; it spans [-extent, extent].
-    coords: (x, y).
-    extent: half the side of the image in coordinates.
-
-  Returns:
-    Values, differentiable in the image and in the coordinates.
+  The image spans [-extent, extent]; coords are (x, y). Differentiable in both.
   """
   h, w, c = image.shape
   x = jnp.clip(((coords[..., 0] / extent + 1) * w - 1) / 2, 0, w - 1)
@@ -74,14 +68,9 @@ def by_correspondence(
 ) -> Float[Array, "b h w k"]:
   """Carries maps along a correspondence: T o p, the warp of Eq. 4.
 
-  Args:
-    maps: of the image that T reads.
-    correspondence: entry (y, x) holds the coordinates, in the image of `maps`,
-      that match cell (y, x) of the other image. It is resized to h x w when
-      the grids differ.
-
-  Returns:
-    Maps in the frame of the other image.
+  A pull map: entry (y, x) of the correspondence holds the coordinates, in the
+  image of `maps`, that match cell (y, x) of the other image, in whose frame the
+  result is. It is resized to h x w where the grids differ.
   """
   field = resize_map(correspondence, *maps.shape[1:3])
   return jax.vmap(sample)(maps, field)

@@ -35,9 +35,7 @@ CONVERTERS = {
     lambda x, size: geometry.coords_to_one_based_pixels(
       x[None], np.array([size])
     )[0],
-    lambda x, size: geometry.one_based_pixels_to_coords(
-      x[None], np.array([size])
-    )[0],
+    lambda x, size: geometry.pixels_to_coords(x - 1, size),
   ),
   "file": (
     lambda x, size: geometry.Frame(8, 8, "imm").coords_to_file(x, size),
@@ -123,7 +121,10 @@ def test_every_image_of_a_batch_has_its_own_size():
   """Converters of [n, P, 2] and [n, 2] do what they do for one image."""
   points = np.random.default_rng(1).uniform(-1.2, 1.2, (3, 4, 2))
   for there, back in (
-    (geometry.coords_to_one_based_pixels, geometry.one_based_pixels_to_coords),
+    (
+      geometry.coords_to_one_based_pixels,
+      lambda x, size: geometry.pixels_to_coords(x - 1, size[:, None]),
+    ),
     (
       geometry.aligned_to_one_based_pixels,
       geometry.one_based_pixels_to_aligned,

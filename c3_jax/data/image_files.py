@@ -99,7 +99,11 @@ def read_batches(files, frame, batches=None, *, reader=None):
     while waiting:
       yield _finish(*waiting.popleft())
   finally:
-    pool.shutdown(cancel_futures=True)
+    # At exit of the interpreter, what a wait or `cancel_futures` needs is gone.
+    for _, tasks in waiting:
+      for task in tasks:
+        task.cancel()
+    pool.shutdown(wait=False)
 
 
 def _submit(pool, files, frame, index, reader):

@@ -5,6 +5,7 @@ The files are read by `image_files`, not by TensorFlow: that takes less time
 same pixels.
 """
 
+import atexit
 import contextlib
 import os
 
@@ -35,13 +36,30 @@ def prefetch(batches):
     batches: function that gives an iterator of (index, images, good): int64
       [b], uint8 [b, S, S, 3], bool [b].
 
-  Returns:
-    An iterator of the same, read-only.
+  Yields:
+    The same, read-only.
   """
+
+  def run():
+    try:
+      yield from batches()
+    except RuntimeError as error:
+      # A pool of threads takes no more tasks while the interpreter exits.
+      if "interpreter shutdown" not in str(error):
+        raise
+
   signature = (
     tf.TensorSpec([None], tf.int64),
     tf.TensorSpec([None, None, None, 3], tf.uint8),
     tf.TensorSpec([None], tf.bool),
   )
-  dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
-  return dataset.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
+  dataset = tf.data.Dataset.from_generator(run, output_signature=signature)
+  held = [dataset.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()]
+  # TensorFlow's threads call Python: left to run at exit, they hang it.
+  stop, unregister = atexit.register(held.clear), atexit.unregister
+  try:
+    while (batch := next(held[0], None)) is not None:
+      yield batch
+  finally:
+    held.clear()
+    unregister(stop)

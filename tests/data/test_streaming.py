@@ -315,6 +315,29 @@ def test_user_environment_is_kept_and_import_is_quiet():
   assert done.stderr == b""
 
 
+@pytest.mark.parametrize("tf_data", [False, True])
+def test_a_program_that_ends_while_it_streams_ends_at_once(tmp_path, tf_data):
+  """Threads that read ahead neither hold it up nor write to stderr."""
+  _write(tmp_path, 40)
+  code = (
+    "import pathlib, sys\n"
+    "from c3_jax import data, geometry\n"
+    "paths = sorted(pathlib.Path(sys.argv[1]).iterdir())\n"
+    f"options = dict(tf_data={tf_data})\n"
+    "frame = geometry.Frame(200, 200)\n"
+    "stream = data.StreamingDataset(paths, frame, **options)\n"
+    "batches = stream.batches(40, seed=0)\n"
+    "next(batches)\n"
+    "sys.exit(3)\n"
+  )
+  done = subprocess.run(
+    [sys.executable, "-c", code, str(tmp_path)],
+    capture_output=True,
+    timeout=120,
+  )
+  assert (done.returncode, done.stdout, done.stderr) == (3, b"", b"")
+
+
 def test_missing_tensorflow_is_one_line():
   """Without TensorFlow, the tf.data pipeline says what to do."""
   code = (

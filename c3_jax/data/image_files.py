@@ -13,6 +13,7 @@ import contextlib
 import io
 import os
 import pathlib
+import threading
 from typing import NamedTuple
 
 import cv2
@@ -34,6 +35,9 @@ _BATCH = 64
 # Files in a task: many enough that tasks cost little, few enough that a short
 # batch occupies all threads.
 _TASK = 8
+
+# A PIL image reads its file late, and may be in a list twice.
+_LOADING = threading.Lock()
 
 # Pixels of a box, which may be larger than its file; Pillow refuses files of
 # more.
@@ -211,6 +215,8 @@ def decode(file):
     return _array_to_rgb(file)
   try:
     if isinstance(file, Image.Image):
+      with _LOADING:
+        file.load()
       return _to_rgb(file)
     named = isinstance(file, str | os.PathLike)
     data = pathlib.Path(file).read_bytes() if named else file.read()

@@ -1,10 +1,8 @@
 """Checkpoints of a run: a thin layer over Orbax.
 
-Kept are the newest two, the best one by its error (percent, lower is better),
-where a checkpoint has one, and that of step 0 where there is one. What is
-stored is host NumPy, so any number of devices or processes can read it. With
-every state goes a digest of its bytes: Orbax notices most damage to its files,
-but not a changed byte in the numbers themselves.
+Kept are the newest two, the one with the least error, and that of step 0. They
+are host NumPy, which any number of devices or processes can read. Each has a
+digest: Orbax does not notice a changed byte in the numbers themselves.
 """
 
 import contextlib
@@ -25,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 RECENT = 2
 UNFINISHED = ".orbax-checkpoint-tmp"  # In the name of a save that goes on.
+BROKEN = (ValueError, KeyError, TypeError, OSError)  # Orbax on broken files.
 
 
 class Damaged(UserError):
@@ -39,9 +38,9 @@ class Checkpoints:
 
     Args:
       workdir: folder of the run.
-      repair: whether to delete what a kill left of a save, and to set aside
-        checkpoints without readable notes. Only the writing run may
-        repair: to a reader, an unfinished save may still be in progress.
+      repair: whether to delete unfinished saves, and to set aside checkpoints
+        without readable notes. Only for the run that writes: what a reader
+        sees unfinished may still be in progress.
 
     Raises:
       Damaged: the folder cannot be opened as it is.
@@ -55,7 +54,7 @@ class Checkpoints:
     if repair:
       # Not before every process has looked.
       hosts.wait("checkpoints read")
-      for step in [step for step in self._notes if not self._notes[step]]:
+      for step in self._without_notes():
         logger.warning("%s/%d is damaged: no notes.", self._path, step)
         self._move(step)
       if jax.process_index() == 0:
@@ -70,11 +69,14 @@ class Checkpoints:
         self._path, preservation_policy=self
       )
     except (ValueError, KeyError, TypeError) as error:
-      broken = [step for step in self._notes if not self._notes[step]]
       raise Damaged(
-        f"{self._path} cannot be opened: {broken or 'a checkpoint'} is "
-        "damaged; move it away, or go on training, which does so."
+        f"{self._path} cannot be opened: "
+        f"{self._without_notes() or 'a checkpoint'} is damaged; move it away, "
+        "or go on training, which does so."
       ) from error
+
+  def _without_notes(self):
+    return [step for step, notes in self._notes.items() if not notes]
 
   def __enter__(self):
     return self
@@ -84,7 +86,6 @@ class Checkpoints:
 
   def should_preserve(self, checkpoints, *, context):
     """Answers Orbax after a save: which of its checkpoints to keep."""
-    del context
     steps = [checkpoint.step for checkpoint in checkpoints]
     kept = {0, self.best, *sorted(steps)[-RECENT:]}
     return [step in kept for step in steps]
@@ -107,18 +108,11 @@ class Checkpoints:
       for step, notes in self._notes.items()
       if notes and notes["error"] is not None
     }
-    if not errors:
-      return self.latest
-    return min(errors, key=lambda step: (errors[step], -step))
+    best = min(errors, key=lambda step: (errors[step], -step), default=None)
+    return self.latest if best is None else best
 
   def notes(self, step):
-    """Reads what `save` was given besides the state.
-
-    Args:
-      step: of a checkpoint.
-
-    Returns:
-      dict with error, pending, n_train and the digest.
+    """Reads error, pending and n_train of `save`, and the digest.
 
     Raises:
       Damaged: they cannot be read.
@@ -133,8 +127,7 @@ class Checkpoints:
     Args:
       state: tree of arrays with a scalar `step`.
       error: percent on held-out training images, or None.
-      pending: list of dicts name -> float: metrics that are not written yet,
-        of a run that stops between two lines of its log.
+      pending: list of dicts name -> float, metrics that are not written yet.
       n_train: number of training images, or None.
     """
     state = jax.device_get(state)
@@ -151,18 +144,17 @@ class Checkpoints:
     self._checkpointer.save(step, state, force=True, custom_metadata=notes)
     self._notes = {step: self._notes[step] for step in self.steps}
 
-  def restore(self, template, step, *, partial=False, older_name=None):
-    """Reads the checkpoint of a step into the shape of `template`.
+  def restore(
+    self, template, step, *, partial=False, older_name=lambda name: name
+  ):
+    """Reads the checkpoint of a step: a tree of NumPy arrays.
 
     Args:
-      template: tree of arrays; only shapes and dtypes matter.
+      template: tree of arrays; only structure, shapes and dtypes matter.
       step: int.
       partial: whether the checkpoint may hold more than the template.
       older_name: function of the name of a leaf, "params/pose/...", that gives
-        its name in checkpoints of an older layout; or None.
-
-    Returns:
-      The tree, NumPy arrays.
+        its name in checkpoints of an older layout.
 
     Raises:
       Damaged: the checkpoint cannot be read.
@@ -170,29 +162,22 @@ class Checkpoints:
     """
     if step not in self.steps:
       raise UserError(
-        f"{self._path}/{step} does not exist: there are "
+        f"{self._path}/{step} does not exist: use one of "
         f"{', '.join(map(str, self.steps)) or 'none'}."
       )
-    stored = self._read(step)
-    wanted = _by_name(template)
-    names = {
-      name: name if name in stored or not older_name else older_name(name)
-      for name in wanted
-    }
+    stored, wanted = self._read(step), _by_name(template)
+    names = [name if name in stored else older_name(name) for name in wanted]
+    found = [stored.get(name) for name in names]
     same = all(
-      names[name] in stored
-      and stored[names[name]].shape == leaf.shape
-      and stored[names[name]].dtype == leaf.dtype
-      for name, leaf in wanted.items()
+      x is not None and (x.shape, x.dtype) == (leaf.shape, leaf.dtype)
+      for x, leaf in zip(found, wanted.values(), strict=True)
     )
-    if not same or (stored.keys() - names.values() and not partial):
+    if not same or not (partial or stored.keys() == set(names)):
       raise UserError(
         f"{self._path}/{step} does not hold the model of this config: pass "
         "the config it was trained with, or another --workdir."
       )
-    return jax.tree.unflatten(
-      jax.tree.structure(template), [stored[names[name]] for name in wanted]
-    )
+    return jax.tree.unflatten(jax.tree.structure(template), found)
 
   def set_aside(self, step):
     """Moves a checkpoint to `workdir/damaged`; afterwards it is not there."""
@@ -211,16 +196,39 @@ class Checkpoints:
       (self._path / str(step)).rename(folder / f"{count}_step{step}")
 
   def _read(self, step):
-    """dict name -> array of all that a checkpoint holds."""
+    """Reads all that a checkpoint holds: dict name -> array."""
     notes = self.notes(step)
     try:
       with _quiet():
         stored = _by_name(self._checkpointer.load(step))
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except BROKEN as error:
       raise Damaged(f"{self._path}/{step} is damaged: not readable.") from error
     if _digest(stored, notes) != notes["digest"]:
       raise Damaged(f"{self._path}/{step} is damaged: not what was saved.")
     return stored
+
+
+@contextlib.contextmanager
+def open_to_read(workdir, name):
+  """Opens the `Checkpoints` of a run that has some.
+
+  Args:
+    workdir: folder of the run.
+    name: what the folder is called in an error.
+
+  Raises:
+    UserError: there are none.
+  """
+  # Opening a folder that is missing would make it.
+  if (pathlib.Path(workdir) / "checkpoints").is_dir():
+    with Checkpoints(workdir) as checkpoints:
+      if checkpoints.steps:
+        yield checkpoints
+        return
+  raise UserError(
+    f"{name} has no checkpoints yet: train there first, or name the folder of "
+    "another run."
+  )
 
 
 def _read_notes(path):
@@ -228,7 +236,7 @@ def _read_notes(path):
   try:
     with _quiet():
       notes = ocp.metadata(path).custom_metadata
-  except (ValueError, KeyError, TypeError, OSError):
+  except BROKEN:
     return None
   whole = {"error", "pending", "n_train", "digest"}
   return notes if notes and notes.keys() == whole else None
@@ -247,10 +255,9 @@ def _quiet():
 
 def _by_name(tree):
   """dict "params/pose/..." -> leaf, whatever containers hold the leaves."""
-  leaves, _ = jax.tree.flatten_with_path(tree)
   return {
     jax.tree_util.keystr(path, simple=True, separator="/"): leaf
-    for path, leaf in leaves
+    for path, leaf in jax.tree.leaves_with_path(tree)
   }
 
 

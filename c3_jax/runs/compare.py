@@ -1,7 +1,4 @@
-"""Comparison of runs: which differ only in their seed, and their names.
-
-Reads config.json and eval/*.json of each run.
-"""
+"""Comparison of runs: which differ only in their seed, and their names."""
 
 import json
 import pathlib
@@ -23,13 +20,7 @@ IGNORED = (
 
 
 class Run(NamedTuple):
-  """An evaluated run.
-
-  Attributes:
-    workdir: its folder.
-    config: nested dict.
-    reports: {dataset: dict}, what lies in eval/.
-  """
+  """An evaluated run: its folder, config and eval/*.json by dataset."""
 
   workdir: str
   config: dict
@@ -43,11 +34,12 @@ def load(workdir):
     UserError: the folder is no run, or was not evaluated.
   """
   folder = pathlib.Path(workdir)
-  reports = {}
   try:
     config = json.loads((folder / "config.json").read_text())
-    for path in sorted((folder / "eval").glob("*.json")):
-      reports[path.stem] = json.loads(path.read_text())
+    reports = {
+      path.stem: json.loads(path.read_text())
+      for path in sorted((folder / "eval").glob("*.json"))
+    }
   except (OSError, ValueError) as error:
     raise UserError(
       f"{workdir} cannot be read ({error}): name folders of runs with "
@@ -65,11 +57,7 @@ def settings(config):
 
   `init.workdir` is replaced by the settings of the run it points to: in a sweep
   each seed begins with the networks of a run of its own, and two such runs are
-  the same but for their seed, whatever their folders are called. Where that
-  folder is gone, its name has to do.
-
-  Args:
-    config: nested dict.
+  the same but for their seed. Where that folder is gone, its name has to do.
 
   Returns:
     {"a.b": value}, without what `IGNORED` names.
@@ -90,7 +78,7 @@ def length(config, stage):
 def cell(config):
   """Finds the cell (cycle, flow) of Table 2; None for another third stage.
 
-  L_pairs beside L_cycle, as in configs/synthetic.py, makes no other cell.
+  L_pairs with L_cycle, as in configs/synthetic.py, makes no other cell.
   """
   if not length(config, "cycle"):
     return None
@@ -114,12 +102,12 @@ def grouped(runs):
   for group in groups.values():
     seeds = {}
     for workdir, config, _ in group:
-      if config["seed"] in seeds:
+      other = seeds.setdefault(config["seed"], workdir)
+      if other is not workdir:
         raise UserError(
-          f"{workdir} and {seeds[config['seed']]} are the same run with the "
-          "same seed: name one of them."
+          f"{workdir} and {other} are the same run with the same seed: name "
+          "one of them."
         )
-      seeds[config["seed"]] = workdir
   return list(groups.values())
 
 
@@ -134,26 +122,26 @@ def names(groups):
     and len({json.dumps(each[key]) for each in keys}) > 1
     and not key.startswith(known)
   ]
+  # Long lists would hide the numbers.
+  shown, hidden = differing[:4], len(differing[4:])
   result = []
   for group in groups:
     config = group[0].config
-    written = flat(config)
-    which = cell(config)
-    words = [f"K = {config['model']['k']}"]
-    if not length(config, "cycle"):
-      words.append("no third stage")
-    elif which is None:
-      weights = config["stages"]["cycle"]["weights"]
-      terms = [f"{w:g} {name}" for name, w in weights.items() if w]
-      words.append("third stage " + " + ".join(terms))
-    else:
-      words += [f"cycle {mark(which[0])}", f"flow {mark(which[1])}"]
-    # Long lists would hide the numbers.
-    words += [f"{key}={written[key]}" for key in differing[:4]]
-    if len(differing) > 4:
-      words.append(f"and {len(differing) - 4} more keys")
+    words = [f"K = {config['model']['k']}", _third_stage(config)]
+    words += [f"{key}={flat(config)[key]}" for key in shown]
+    words += [f"and {hidden} more keys"] if hidden else []
     result.append(", ".join(words))
   return result
+
+
+def _third_stage(config):
+  if not length(config, "cycle"):
+    return "no third stage"
+  if which := cell(config):
+    return f"cycle {mark(which[0])}, flow {mark(which[1])}"
+  weights = config["stages"]["cycle"]["weights"]
+  terms = [f"{w:g} {name}" for name, w in weights.items() if w]
+  return "third stage " + " + ".join(terms)
 
 
 def mark(on):

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -51,18 +52,17 @@ class MetricsFile:
 class TensorBoard:
   """Writes TensorBoard events by clu, on a thread of its own.
 
-  It needs TensorFlow, whose import takes seconds: it begins with the first
-  record, so that the first step need not wait for it. Where it cannot be
-  imported, nothing is written.
+  There the import of TensorFlow, which takes seconds, holds up no step. Without
+  TensorFlow nothing is written.
   """
 
   def __init__(self, workdir):
-    self._workdir, self._opened, self._writer = workdir, False, None
+    self._workdir = workdir
     self._thread = concurrent.futures.ThreadPoolExecutor(1)
     self._pending = []
 
-  def _open(self):
-    self._opened = True
+  @functools.cached_property
+  def _writer(self):
     try:
       # Both write to stderr while they load.
       os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -71,14 +71,12 @@ class TensorBoard:
       from clu.metric_writers import SummaryWriter
     except ImportError as error:
       logger.info("No TensorBoard events (%s); see metrics.jsonl.", error)
-      return
+      return None
     with contextlib.suppress(RuntimeError):  # TensorFlow is in use already.
       tf.config.set_visible_devices([], "GPU")
-    self._writer = SummaryWriter(str(self._workdir))
+    return SummaryWriter(str(self._workdir))
 
   def _write(self, step, scalars):
-    if not self._opened:
-      self._open()
     if self._writer:
       self._writer.write_scalars(step, scalars)
       self._writer.flush()
@@ -95,7 +93,7 @@ class TensorBoard:
     for future in self._pending:
       future.result()
     self._thread.shutdown()
-    if self._writer:
+    if self._pending and self._writer:
       self._writer.close()
 
 
@@ -127,27 +125,22 @@ class Writer:
 
 
 def average(step, metrics, *, first=()):
-  """Averages the metrics of the steps up to `step`.
+  """Averages metrics over steps: dict name -> float.
 
   Args:
-    step: int, the last of them.
+    step: the last of the steps.
     metrics: list of dicts name -> device scalar or float, one a step.
     first: names that are looked at before the others.
-
-  Returns:
-    dict name -> float.
 
   Raises:
     Diverged: names the first step and metric that is not finite.
   """
   metrics = as_floats(metrics)
   names = sorted(metrics[0], key=lambda name: name not in first)
-  for i, values in enumerate(metrics):
+  for at, values in enumerate(metrics, step - len(metrics) + 1):
     for name in names:
       if not np.isfinite(values[name]):
-        raise Diverged(
-          f"{name} became {values[name]} at step {step - len(metrics) + 1 + i}"
-        )
+        raise Diverged(f"{name} became {values[name]} at step {at}")
   return {
     name: float(np.mean([values[name] for values in metrics]))
     for name in metrics[0]

@@ -1,5 +1,6 @@
 """Training and evaluation of a config in a working directory."""
 
+import datetime
 import functools
 import logging
 import time
@@ -31,8 +32,7 @@ def train_and_evaluate(config, workdir, *, mode="train_and_evaluate"):
     mode: one of `MODES`.
 
   Returns:
-    The report of the evaluation, or None where nothing is annotated or
-    nothing was to be evaluated.
+    The report of the evaluation, or None where there is none.
 
   Raises:
     UserError: a mistake in the config, the data or the workdir.
@@ -75,8 +75,7 @@ def train(experiment: Experiment, checkpoints, begin, hooks=()):
   """Runs the loop: from a state to the end of the last stage.
 
   Args:
-    experiment: `Experiment`.
-    checkpoints: `Checkpoints` of the run.
+    experiment, checkpoints: of the run.
     begin: `resume.Start`.
     hooks: functions (step, metrics) called after each step; the metrics lie
       on the devices and may still be being computed.
@@ -198,8 +197,7 @@ class Clock:
   def read(self, step):
     """Gives images_per_second since the last call.
 
-    The first reading of a stage holds its compilation: it only starts the
-    clock, and 0 is returned.
+    It is 0 at the first call, which would time the compilation of the stage.
     """
     now, speed = time.monotonic(), 0.0
     if self._step is not None:
@@ -210,24 +208,18 @@ class Clock:
 
   def log(self, step, stage, record):
     """Logs a line, and takes the pause of a checkpoint off the clock."""
-    speed = record["images_per_second"]
-    left = ""
+    speed, left = record["images_per_second"], ""
     if speed:
-      seconds = (self._end - step) * self._batch_size / speed
-      left = f", {speed:.0f} images/s, {_duration(seconds)} left"
-    shown = [*(name for name in TERMS if name in record)]
-    shown += ["held_out_error"] if "held_out_error" in record else []
-    values = ", ".join(f"{name} {record[name]:.4g}" for name in shown)
+      seconds = round((self._end - step) * self._batch_size / speed)
+      time_left = datetime.timedelta(seconds=seconds)
+      left = f", {speed:.0f} images/s, {time_left} left"
+    values = ", ".join(
+      f"{name} {record[name]:.4g}"
+      for name in (*TERMS, "held_out_error")
+      if name in record
+    )
     logger.info("%s %d/%d: %s%s", stage.name, step, self._end, values, left)
     self._time = time.monotonic()
-
-
-def _duration(seconds):
-  minutes, seconds = divmod(round(seconds), 60)
-  hours, minutes = divmod(minutes, 60)
-  if hours:
-    return f"{hours} h {minutes} min"
-  return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
 def untrained(experiment, run: Trained):

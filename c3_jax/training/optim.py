@@ -9,17 +9,13 @@ import optax
 
 
 def schedule(learning_rate, *, steps, drops: Sequence[float], warmup=0):
-  """Piecewise constant rate: divided by ten at fractions of the stage.
+  """Makes a schedule over the steps of a stage, counted from 0.
 
   Args:
     learning_rate: the first rate.
     steps: length of the stage.
-    drops: fractions of the stage in (0, 1); the paper's are 100 / 200 and
-      150 / 200.
+    drops: fractions of the stage in (0, 1) at which the rate is divided by ten.
     warmup: steps of linear warm-up.
-
-  Returns:
-    An optax schedule over the stage's own step count, from 0.
   """
   # In a very short stage two drops can fall on one step.
   boundaries = Counter(round(drop * steps) for drop in drops)
@@ -32,15 +28,12 @@ def schedule(learning_rate, *, steps, drops: Sequence[float], warmup=0):
 
 
 def adam(rate, *, weight_decay, decoupled=False):
-  """Adam with L2 in the gradient, as PyTorch's `Adam(weight_decay=)` of 2020.
+  """Makes Adam with L2 in the gradient, as PyTorch's `Adam(weight_decay=)`.
 
   Args:
     rate: schedule or float.
-    weight_decay: the paper's 1e-4.
+    weight_decay: factor of the parameters.
     decoupled: True gives AdamW instead.
-
-  Returns:
-    An optax transformation.
   """
   decay = optax.add_decayed_weights(weight_decay)
   scale = optax.scale_by_adam()
@@ -63,22 +56,16 @@ def partition(params, prefixes: Sequence[str]):
     ValueError: a prefix names no parameter.
   """
   flat = flax.traverse_util.flatten_dict(params, sep="/")
+  moving = {}
   for prefix in prefixes:
-    if not any(_under(path, prefix) for path in flat):
+    found = {p: x for p, x in flat.items() if f"{p}/".startswith(f"{prefix}/")}
+    if not found:
       raise ValueError(f"no parameter lies under {prefix!r}")
-  moving = {
-    path: value
-    for path, value in flat.items()
-    if any(_under(path, prefix) for prefix in prefixes)
-  }
-  fixed = {path: value for path, value in flat.items() if path not in moving}
+    moving |= found
+  fixed = {path: x for path, x in flat.items() if path not in moving}
   return moving, fixed
 
 
 def merge(moving, fixed):
-  """Inverse of `partition`."""
+  """Inverts `partition`."""
   return flax.traverse_util.unflatten_dict(moving | fixed, sep="/")
-
-
-def _under(path, prefix):
-  return f"{path}/".startswith(f"{prefix}/")

@@ -2,14 +2,14 @@
 
 import json
 import logging
-import pathlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 
 from c3_jax.errors import UserError
 from c3_jax.models import initial, porting
-from c3_jax.runs import Checkpoints, Damaged, flat, under
+from c3_jax.runs import Damaged, flat, open_to_read, under
 from c3_jax.runtime import files
 from c3_jax.training.state import (
   TrainState,
@@ -34,7 +34,7 @@ class Start(NamedTuple):
   """
 
   state: TrainState
-  pending: list = []  # noqa: RUF012
+  pending: Sequence = ()
 
 
 def check(experiment, checkpoints):
@@ -46,32 +46,32 @@ def check(experiment, checkpoints):
   step = checkpoints.latest
   if step is None:
     return
-  _check_config(experiment, step)
+  config, workdir = experiment.config, experiment.workdir
+  changes = _changes(experiment, step)
+  _refuse(config, f"{workdir} was trained with {'; '.join(changes)}", changes)
   # Epochs would have another length, and their order would be another.
-  before = checkpoints.notes(step)["n_train"]
-  now = len(experiment.splits.train)
+  before, now = checkpoints.notes(step)["n_train"], len(experiment.splits.train)
   _refuse(
-    experiment.config,
-    f"{experiment.workdir} was trained on {before} images of config.data, not "
-    f"on {now}",
+    config,
+    f"{workdir} was trained on {before} images of config.data, not on {now}",
     before != now,
   )
 
 
-def _check_config(experiment, step):
+def _changes(experiment, step):
   """Compares with config.json, but for what only matters later.
 
   That is evaluation, logging, and the stages that have not begun.
   """
   path = experiment.workdir / "config.json"
   if not path.exists():
-    return
+    return []
   free = FREE + tuple(
     f"stages.{stage.name}" for stage in experiment.stages if stage.start >= step
   )
   before = flat(json.loads(path.read_text()))
   now = flat(experiment.config)
-  changes = [
+  return [
     f"config.{key}={before.get(key)!r}, not {now.get(key)!r}"
     for key in sorted(before.keys() | now.keys())
     if before.get(key) != now.get(key)
@@ -79,11 +79,6 @@ def _check_config(experiment, step):
     # Ported weights may lie elsewhere; whether they are used may not change.
     and not (under(key, ["weights"]) and before.get(key) and now.get(key))
   ]
-  _refuse(
-    experiment.config,
-    f"{experiment.workdir} was trained with {'; '.join(changes)}",
-    changes,
-  )
 
 
 def _refuse(config, message, changed):
@@ -103,8 +98,7 @@ def newest(experiment, checkpoints, first=None) -> Start:
   Damaged ones are named in the log and moved to the folder `damaged`.
 
   Args:
-    experiment: `Experiment`.
-    checkpoints: `Checkpoints` of the run.
+    experiment, checkpoints: of the run.
     first: result of `first_state`, where it was called already.
 
   Raises:
@@ -144,46 +138,37 @@ def restore(experiment, checkpoints, step) -> TrainState:
 
 
 def first_state(experiment) -> TrainState:
-  """Makes the state at step 0: untrained, or with the networks of another run.
+  """Makes the state at step 0.
 
-  Untrained but for a ported backbone.
+  It is untrained but for a ported backbone, or has the networks and running
+  means of another run.
 
   Raises:
     UserError: `config.init` has no such checkpoint, or one of another model;
       ported weights are missing, or of another network.
   """
   config = experiment.config
-  state = initial_state(config, experiment.model)
-  if not config.init.workdir:
-    if config.weights.resnet50:
-      return state.replace(
-        **initial.with_ported_backbone(config, state.variables)
+  state, start = initial_state(config, experiment.model), config.init.workdir
+  if start:
+    with open_to_read(start, f"config.init.workdir={start}") as checkpoints:
+      step = config.init.step or checkpoints.best
+      found = checkpoints.restore(
+        state, step, partial=True, older_name=older_name
       )
-    return state
-  if not (pathlib.Path(config.init.workdir) / "checkpoints").is_dir():
-    raise UserError(
-      f"config.init.workdir={config.init.workdir} has no checkpoints: name the "
-      "workdir of a run that has."
+    logger.info("Starting from step %d of %s.", step, start)
+    return found.replace(step=state.step)
+  if config.weights.resnet50:
+    return state.replace(
+      **initial.with_ported_backbone(config, state.variables)
     )
-  with Checkpoints(config.init.workdir) as checkpoints:
-    step = config.init.step or checkpoints.best
-    if step is None:
-      raise UserError(
-        f"config.init.workdir={config.init.workdir} has no checkpoints yet: "
-        "name the workdir of a run that has."
-      )
-    found = checkpoints.restore(
-      state, step, partial=True, older_name=older_name
-    )
-  logger.info("Starting from step %d of %s.", step, config.init.workdir)
-  return found.replace(step=state.step)
+  return state
 
 
 def note_weights(experiment, step):
   """Writes to weights.json which ported weights a run uses.
 
   Args:
-    experiment: `Experiment`.
+    experiment: of the run.
     step: where it goes on; at 0 its VGG may still be another one.
 
   Raises:
@@ -193,25 +178,25 @@ def note_weights(experiment, step):
   path = workdir / "weights.json"
   before = json.loads(path.read_text()) if path.exists() else {}
   now = {}
-  for key, network in (
-    ("resnet50", "resnet50"),
-    ("vgg", config.perceptual.arch),
-  ):
+  for key, network in {
+    "resnet50": "resnet50",
+    "vgg": config.perceptual.arch,
+  }.items():
     folder = config.weights[key]
     if folder and key == "resnet50" and key in before:
       now[key] = before[key]  # The folder may be gone.
     elif folder:
       now[key] = porting.about(folder, network, key=f"weights.{key}")
   if step and "vgg" in before and "vgg" in now:
-    names = [
-      f"{about['source']} (SHA-256 {about['source_sha256']})"
-      for about in (before["vgg"], now["vgg"])
-    ]
+    old, new = (
+      f"{noted['vgg']['source']} (SHA-256 {noted['vgg']['source_sha256']})"
+      for noted in (before, now)
+    )
     _refuse(
       config,
-      f"{workdir} was trained with the VGG of {names[0]}, config.weights.vgg "
-      f"holds that of {names[1]}",
-      names[0] != names[1],
+      f"{workdir} was trained with the VGG of {old}, config.weights.vgg holds "
+      f"that of {new}",
+      old != new,
     )
   if now != before and jax.process_index() == 0:
     files.write_json(path, now)

@@ -10,10 +10,9 @@ from c3_jax.errors import UserError
 from c3_jax.models import initial
 from c3_jax.models.c3 import C3
 from c3_jax.models.vgg import VGG
+from c3_jax.settings.stages import STAGES
 from c3_jax.training import optim
 from c3_jax.training.augment import Augmentation
-
-ORDER = ("pairs", "flow", "cycle")
 
 
 @dataclass(frozen=True)
@@ -59,10 +58,10 @@ class Setup:
     natural_positives: the weak flow loss takes natural pairs as positives
       and their neighbours as negatives, not an image and its own view.
     apart: distance in coordinates over which L_apart falls off.
-    accumulate: parts that a device cuts its batch into, computed one after
-      another. The gradient is their mean; batch norms see one part at a time.
-    remat: activations inside a network are not kept for the backward pass,
-      but computed again there.
+    accumulate: parts of a device's batch, computed one after another. The
+      gradient is their mean; batch norms see one part at a time.
+    remat: activations inside a network are computed again in the backward pass
+      instead of being kept.
   """
 
   model: C3
@@ -100,28 +99,28 @@ def stages(config, n_train) -> list[Stage]:
   """Lays the stages of a run end to end; those of length 0 are left out.
 
   Args:
-    config: `config.stages`, `config.optimizer` and `config.batch_size`.
+    config: of the run.
     n_train: images in an epoch, for lengths given in epochs.
 
   Raises:
     UserError: a length or a weight makes no sense; names the key.
   """
   result, start = [], 0
-  for name in ORDER:
+  for name in STAGES:
     options = config.stages[name]
-    length = _length(name, options, n_train, config.batch_size)
-    if not length:
+    steps = _length(name, options, n_train, config.batch_size)
+    if not steps:
       continue
     rate = optim.schedule(
       options.learning_rate,
-      steps=length,
+      steps=steps,
       drops=options.drops,
       warmup=options.warmup,
     )
     tx = optim.adam(rate, **config.optimizer)
     weights = _weights(name, options)
-    result.append(Stage(name, start, length, weights, options.train, tx, rate))
-    start += length
+    result.append(Stage(name, start, steps, weights, options.train, tx, rate))
+    start += steps
   if not result:
     raise UserError("config.stages has no stage of a length above 0.")
   return result

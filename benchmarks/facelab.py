@@ -23,7 +23,7 @@ from c3_jax.data.datasets import folder
 from c3_jax.errors import UserError
 from c3_jax.evaluation.pairs import alignment, consistency, transfer
 from c3_jax.evaluation.pairs.evaluator import PairEvaluator
-from c3_jax.runs import trained as restore
+from c3_jax.runs import load_trained
 from c3_jax.runtime import parallel
 from c3_jax.training.state import initial_state
 
@@ -75,7 +75,7 @@ def measure(each, variables, *, image_size, normaliser):
 
 def run(workdir, root, landmarks, shifts):
   """Measures the network of a run, trained and untrained: a dict."""
-  trained = restore.load(workdir)
+  trained = load_trained(workdir)
   config = trained.config
   size = config.data.image_size
   dataset = folder.load_folder(

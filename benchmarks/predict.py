@@ -25,7 +25,7 @@ from PIL import Image
 from c3_jax import geometry
 from c3_jax.data import streaming
 from c3_jax.evaluation.detect import landmark_function
-from c3_jax.runs import trained as restore
+from c3_jax.runs import load_trained
 
 COUNT, FIRST = 1000, 100
 BROKEN = (7, 400, 801)
@@ -134,7 +134,7 @@ def main():
     for name in names[:FIRST]:
       (few / name).parent.mkdir(exist_ok=True)
       os.link(folder / name, few / name)
-    trained = restore.load(arguments.workdir)
+    trained = load_trained(arguments.workdir)
     result = {
       "device": jax.devices()[0].device_kind,
       "image_size": trained.config.data.image_size,

@@ -1,10 +1,10 @@
-"""Speed of a config on this machine: steps, detector, flow, input pipeline.
+"""Measures a config on this machine: steps, detector, flow, input pipeline.
 
 python -m c3_jax.benchmark --config=configs/X.py [--out=FILE] [--batch=N] \
   [--only=train,predict,flow,input]
 
-Steps run on random pictures of the config's shape, so that the numbers are the
-program's own; only `input` reads the dataset. Everything is timed warm.
+Steps run on random images of the config's shape, so that reading data takes no
+part in them; only `input` reads the dataset. Everything is timed warm.
 """
 
 import functools
@@ -49,7 +49,7 @@ def define_flags():
 
 
 def run(config, *, batch_size=None, only=None):
-  """Measures what was asked for.
+  """Measures the sections of a config.
 
   Args:
     config: `ml_collections.ConfigDict`; see configs/.
@@ -75,8 +75,8 @@ def run(config, *, batch_size=None, only=None):
       batch_size = min(batch_size, CPU_BATCH * jax.device_count())
   with config.unlocked():
     config.batch_size = batch_size
-    # Speed does not depend on the values of weights, which need not be there;
-    # what follows from them does.
+    # Speed does not depend on the values of the weights, which need not be
+    # there; it does depend on the norm they imply.
     if config.weights.resnet50 and config.model.backbone.norm == "auto":
       config.model.backbone.norm = "frozen"
     config.weights.update({"resnet50": "", "vgg": ""})
@@ -109,15 +109,15 @@ def run(config, *, batch_size=None, only=None):
   return result
 
 
-def pictures(config, n):
-  """Random loaded pictures, uint8 [n, s, s, 3]."""
+def random_images(config, n):
+  """Draws loaded images: uint8 [n, s, s, 3]."""
   size = config.data.load_size
   rng = np.random.default_rng(0)
   return rng.integers(0, 256, (n, size, size, 3), np.uint8)
 
 
 def train_steps(config, *, rate):
-  """The train step of each stage that the config has.
+  """Measures the train step of each stage of the config.
 
   Args:
     config: see `run`.
@@ -131,7 +131,7 @@ def train_steps(config, *, rate):
   chosen = stages(config, n_train=config.batch_size)
   check_shapes(config, setup, chosen)
   frozen = parallel.replicate(initial.perceptual(config, setup.vgg))
-  batch = parallel.shard({"image": pictures(config, config.batch_size)})
+  batch = parallel.shard({"image": random_images(config, config.batch_size)})
   result = {}
   for stage in chosen:
     state = enter(initial_state(config, setup.model), stage)
@@ -147,13 +147,13 @@ def train_steps(config, *, rate):
 
 
 def train_step(setup, stage, state, frozen, batch, rate):
-  """One stage's step: speed, FLOP, memory, and the share of each part."""
+  """Measures one stage's step: speed, FLOP, memory, share of each part."""
   step = functools.partial(steps.train_step, setup, stage)
   lowered = parallel.pmap_step(step).lower(state, frozen, batch)
   compiled, compile_seconds = timing.compile_lowered(lowered)
 
   def advance():
-    # The state is donated: each call goes on from the last.
+    # The state is donated: each call continues from the last.
     nonlocal state
     state, metrics = compiled(state, frozen, batch)
     return metrics
@@ -164,8 +164,8 @@ def train_step(setup, stage, state, frozen, batch, rate):
   )
   devices, per_device = batch["image"].shape[:2]
   n = devices * per_device
-  # Counted before the compiler, which hides some convolutions in calls of
-  # libraries; of the loop over the parts of a batch, one turn is counted.
+  # Counted before compiling, which hides some convolutions in library calls;
+  # of the loop over the parts of a batch, one turn is counted.
   flop = float(lowered.cost_analysis()["flops"]) * setup.accumulate
   return {
     "images_per_second": n / time.seconds,
@@ -179,12 +179,12 @@ def train_step(setup, stage, state, frozen, batch, rate):
 
 
 def detectors(config):
-  """From uint8 pictures on the host to landmarks on the host.
+  """Measures detection, from uint8 images to landmarks on the host.
 
   Returns:
-    {"eval_step": numbers at the evaluation's batch size, "predict": {"1":
-    numbers one by one, "N": numbers at the batch size N}}; the first batch
-    size is no larger than that of training.
+    {"eval_step": numbers at the evaluation's batch size, at most that of
+    training, "predict": {"1": numbers one by one, "N": numbers at the batch
+    size N}}.
   """
   model, _ = initial.networks(config)
   variables = parallel.replicate(initial.untrained(config, model))
@@ -192,7 +192,7 @@ def detectors(config):
   devices = jax.device_count()
 
   def measure(n):
-    batch = {"image": pictures(config, n)}
+    batch = {"image": random_images(config, n)}
     time = timing.warm(lambda: detect(variables, batch))
     return {"images_per_second": n / time.seconds, "spread": time.spread}
 
@@ -205,10 +205,9 @@ def detectors(config):
 
 
 def flow_pair():
-  """One pair at 400 px: FLOP of ours and of NC-Net's, time and memory of ours.
+  """Measures the flow of a pair at 400 px, and counts it for NC-Net, too.
 
-  FLOP are counted as `flops` says; the pair that runs goes from pixels to
-  both maps of correspondences.
+  What runs goes from pixels to both maps of correspondences.
   """
   ours = flops.flow_pair_gflop(separable=True, backbone="resnet50")
   full = flops.flow_pair_gflop(separable=False, backbone="resnet101")
@@ -249,7 +248,7 @@ def flow_pair():
 
 
 def input_pipeline(config):
-  """Images a second out of the training data, from the second batch on."""
+  """Measures reading the training data, from the second batch on."""
   batches = load_splits(config).train.batches(
     config.batch_size, seed=config.seed
   )
@@ -261,7 +260,7 @@ def input_pipeline(config):
 
 
 def main():
-  """Runs what the flags say, prints the table, writes the file."""
+  """Measures as the flags say, prints the table, writes the file."""
   out = flags.FLAGS.out and pathlib.Path(flags.FLAGS.out)
   if out:
     cli.check_out(out)

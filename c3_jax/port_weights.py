@@ -1,4 +1,4 @@
-"""Command line: ports PyTorch's ImageNet weights of the backbone and the VGG.
+"""Ports PyTorch's ImageNet weights of the backbone and the VGG.
 
 python -m c3_jax.port_weights --resnet50=FILE --vgg16=FILE --out=DIR
 """
@@ -30,7 +30,7 @@ def define_flags():
 
 
 def program():
-  """Ports every file that is given; nothing is written unless all fit."""
+  """Ports the given files; writes nothing unless all fit."""
   given = {name: flags.FLAGS[name].value for name in porting.NETWORKS}
   files = {name: file for name, file in given.items() if file}
   if not files:
@@ -68,7 +68,7 @@ def port_file(path, network):
 
 
 def read(path):
-  """A state dict from disk, without running anything that is in the file.
+  """Reads a state dict from disk, without running code of the file.
 
   Args:
     path: `pathlib.Path` of .safetensors, or of a file of `torch.save`.
@@ -110,9 +110,9 @@ def _read_torch(path):
     ) from error
   try:
     with warnings.catch_warnings():
-      # About pickle protocols; what matters is raised.
+      # They are about pickle protocols; errors are raised.
       warnings.simplefilter("ignore")
-      # A pickle is a program; with weights_only none of it is run.
+      # A pickle is a program; weights_only does not run it.
       state = torch.load(path, map_location="cpu", weights_only=True)
     # As training scripts save it.
     for name in ("state_dict", "model"):
@@ -120,7 +120,7 @@ def _read_torch(path):
         state = state[name]
     return {str(name): _as_array(value) for name, value in state.items()}
   except pickle.UnpicklingError as error:
-    # PyTorch's own message recommends to switch the safety off.
+    # PyTorch's own message recommends switching weights_only off.
     raise UserError(
       f"{path} is damaged or holds more than tensors, which could run any "
       "program; nothing of it was run. Get it from its source, or give the "

@@ -1,6 +1,6 @@
-"""Networks of a config and the variables they start from.
+"""Makes the networks of a config, and the variables they start from.
 
-Drawn from a seed, or ported from others' trained networks.
+These are drawn from a seed, or ported from networks trained by others.
 """
 
 import jax
@@ -23,10 +23,10 @@ def networks(config):
 
 
 def untrained(config, model):
-  """Draws the variables of a C3: a function of the config's seed alone.
+  """Draws the variables of a C3 from the config's seed, without ported weights.
 
   Returns:
-    {"params": .., "batch_stats": ..}, without ported weights.
+    {"params": .., "batch_stats": ..}.
   """
   variables = _compiled(_draw(config, model, config.seed))
   # Without batch norm there are no statistics, but always the entry.

@@ -1,8 +1,8 @@
-"""Ported weights: others' names and layouts to ours, and ported files.
+"""Ports PyTorch weights to our names and layouts; reads and writes the result.
 
 A ported file is DIR/NETWORK.safetensors: our variables under their paths
-("params/conv1/kernel"), float32, in Flax's layouts; where they come from is in
-its header and, to be read, in DIR/NETWORK.json.
+("params/conv1/kernel"), float32, in Flax's layouts. Its header and, for people,
+DIR/NETWORK.json hold the source.
 """
 
 import contextlib
@@ -19,64 +19,46 @@ import safetensors.numpy
 
 from c3_jax.errors import UserError
 from c3_jax.models.resnet import ResNet
-from c3_jax.models.vgg import VGG
+from c3_jax.models.vgg import CONVOLUTIONS, VGG
 from c3_jax.runtime import files
 
-# Which layer is called what. First our name (a pattern, whose groups the others
-# may use; stage and layer also counted from 0), then, a column each: that of
-# torchvision, timm and torch.hub, and that of Hugging Face's transformers.
+# Names of each layer. First ours (a pattern, whose groups the others may use;
+# stage and layer also counted from 0), then a column for torchvision, timm and
+# torch.hub, and one for Hugging Face's transformers.
 RESNET = (
   ("conv1", "conv1", "embedder.embedder.convolution"),
   ("bn1", "bn1", "embedder.embedder.normalization"),
-  (
-    r"layer(?P<stage>\d)_(?P<block>\d+)/conv(?P<layer>\d)",
-    "layer{stage}.{block}.conv{layer}",
-    "encoder.stages.{stage0}.layers.{block}.layer.{layer0}.convolution",
-  ),
-  (
-    r"layer(?P<stage>\d)_(?P<block>\d+)/bn(?P<layer>\d)",
-    "layer{stage}.{block}.bn{layer}",
-    "encoder.stages.{stage0}.layers.{block}.layer.{layer0}.normalization",
-  ),
-  (
-    r"layer(?P<stage>\d)_(?P<block>\d+)/downsample_conv",
-    "layer{stage}.{block}.downsample.0",
-    "encoder.stages.{stage0}.layers.{block}.shortcut.convolution",
-  ),
-  (
-    r"layer(?P<stage>\d)_(?P<block>\d+)/downsample_bn",
-    "layer{stage}.{block}.downsample.1",
-    "encoder.stages.{stage0}.layers.{block}.shortcut.normalization",
+  *(
+    (
+      r"layer(?P<stage>\d)_(?P<block>\d+)/" + ours,
+      "layer{stage}.{block}." + torchvision,
+      "encoder.stages.{stage0}.layers.{block}." + transformers,
+    )
+    for ours, torchvision, transformers in (
+      (r"conv(?P<layer>\d)", "conv{layer}", "layer.{layer0}.convolution"),
+      (r"bn(?P<layer>\d)", "bn{layer}", "layer.{layer0}.normalization"),
+      ("downsample_conv", "downsample.0", "shortcut.convolution"),
+      ("downsample_bn", "downsample.1", "shortcut.normalization"),
+    )
   ),
 )
-# torchvision and timm call convolution I of block B `features.N`, and count the
-# ReLUs and the pools, too: the numbers N of each block.
-VGG16_FEATURES = (
-  (0, 2),
-  (5, 7),
-  (10, 12, 14),
-  (17, 19, 21),
-  (24, 26, 28),
-)
-VGG19_FEATURES = (
-  (0, 2),
-  (5, 7),
-  (10, 12, 14, 16),
-  (19, 21, 23, 25),
-  (28, 30, 32, 34),
-)
 
 
-def vgg_table(features):
-  """Rows ("convB_I", "features.N"), in the form of `RESNET`."""
-  return tuple(
-    (f"conv{block}_{i}", f"features.{number}")
-    for block, numbers in enumerate(features, 1)
-    for i, number in enumerate(numbers, 1)
-  )
+def vgg_table(arch):
+  """Makes the rows ("convB_I", "features.N"), in the form of `RESNET`.
+
+  N counts the ReLU after each convolution and the pool after each block, too.
+  """
+  rows, number = [], 0
+  for block, count in enumerate(CONVOLUTIONS[arch], start=1):
+    for i in range(1, count + 1):
+      rows.append((f"conv{block}_{i}", f"features.{number}"))
+      number += 2
+    number += 1
+  return tuple(rows)
 
 
-# What a layer holds: our collection and leaf, and PyTorch's name for it.
+# Our collection and leaf of a variable -> PyTorch's name of it.
 LEAVES = {
   ("params", "kernel"): "weight",
   ("params", "scale"): "weight",
@@ -84,22 +66,22 @@ LEAVES = {
   ("batch_stats", "mean"): "running_mean",
   ("batch_stats", "var"): "running_var",
 }
-# What we can port: all of a network but its classifier, and its table.
+# The networks that can be ported, without classifier, and their tables.
 NETWORKS = {
   "resnet50": (ResNet(), RESNET),
-  "vgg16": (VGG("vgg16", taps=("conv5_3",)), vgg_table(VGG16_FEATURES)),
-  "vgg19": (VGG("vgg19", taps=("conv5_4",)), vgg_table(VGG19_FEATURES)),
+  "vgg16": (VGG("vgg16", taps=("conv5_3",)), vgg_table("vgg16")),
+  "vgg19": (VGG("vgg19", taps=("conv5_4",)), vgg_table("vgg19")),
 }
-# DataParallel, and modules that hold the network, put a name before each.
+# Prefixes of names from DataParallel and from modules that hold the network.
 WRAPPERS = re.compile(r"^((module|model|resnet|timm_model)\.)*")
-# Expected in a file, and of no use here.
+# Expected in a file, but not used.
 EXTRAS = re.compile(
   r"((fc|classifier|head|pre_logits)\..*|.*\bnum_batches_tracked)", re.DOTALL
 )
 
 
 def shapes(module):
-  """dict path -> shape of a network's variables, "params/conv1/kernel"."""
+  """Lists a network's variables: dict "params/conv1/kernel" -> shape."""
   images = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
   variables = jax.eval_shape(
     lambda images: module.init(jax.random.key(0), images), images
@@ -108,20 +90,20 @@ def shapes(module):
 
 
 def flat_shapes(variables):
-  """dict path -> shape of nested dicts of arrays."""
+  """Flattens nested dicts of arrays: dict path -> shape."""
   flat = flax.traverse_util.flatten_dict(variables, sep="/")
   return {path: x.shape for path, x in flat.items()}
 
 
 def namings(paths, table):
-  """How others call our variables.
+  """Lists the names of our variables in other libraries.
 
   Args:
     paths: ours, such as "params/layer1_0/conv1/kernel".
     table: see `RESNET`.
 
   Returns:
-    One dict a naming: name -> path, "layer1.0.conv1.weight" -> ours.
+    One dict for each naming: name -> path, "layer1.0.conv1.weight" -> ours.
   """
   result = [{} for _ in table[0][1:]]
   for path in paths:
@@ -144,17 +126,17 @@ def port(state, module, table, *, origin, title):
 
   Args:
     state: dict name -> array in PyTorch's layouts, of any float type; the
-      classifier and `num_batches_tracked` are left aside.
-    module: our network, whose variables are wanted.
+      classifier and `num_batches_tracked` are skipped.
+    module: our network.
     table: see `RESNET`.
     origin: the file, for errors.
-    title: what the network is called, for errors.
+    title: name of the network, for errors.
 
   Returns:
     dict path -> float32 array, for every variable of `module`.
 
   Raises:
-    UserError: names everything that is missing, superfluous, of the wrong
+    UserError: names every tensor that is missing, superfluous, of the wrong
       shape or type, or not finite.
   """
   state = unwrap(state, origin)
@@ -181,7 +163,7 @@ def port(state, module, table, *, origin, title):
 
 
 def unwrap(state, origin):
-  """The state without what DataParallel or a wrapper put before each name."""
+  """Removes the prefixes of DataParallel and wrappers from the names."""
   result = {WRAPPERS.sub("", name): value for name, value in state.items()}
   if len(result) != len(state):
     raise UserError(
@@ -192,7 +174,7 @@ def unwrap(state, origin):
 
 
 def _to_flax(value):
-  """PyTorch's layout [out, in, h, w] of a convolution to [h, w, in, out]."""
+  """Turns PyTorch's kernels [out, in, h, w] into [h, w, in, out]."""
   value = value.transpose(2, 3, 1, 0) if value.ndim == 4 else value
   return np.ascontiguousarray(value)
 
@@ -202,7 +184,7 @@ def _torch_shape(shape):
 
 
 def _faults(state, naming, wanted):
-  """What keeps a state from being ported; one text a kind, [] if nothing."""
+  """Lists what keeps a state from being ported, one text for each kind."""
   missing = [name for name in naming if name not in state]
   superfluous, wrong, infinite = [], [], []
   for name, value in state.items():
@@ -216,7 +198,7 @@ def _faults(state, naming, wanted):
     elif value.shape != _torch_shape(wanted[naming[name]]):
       shape = _torch_shape(wanted[naming[name]])
       wrong.append(f"{name} {value.shape} in place of {shape}")
-    # The classifier's numbers, too, tell a damaged file from a sound one.
+    # Also of the classifier: a sign of a damaged file.
     if floating and not np.isfinite(np.asarray(value, np.float32)).all():
       infinite.append(repr(name))
   kinds = {
@@ -229,7 +211,7 @@ def _faults(state, naming, wanted):
 
 
 def _advice(state, title):
-  """The mend: the right option, where the state is a network we know."""
+  """Advises on the right option, if the state is another known network."""
   for network, (module, table) in NETWORKS.items():
     wanted = shapes(module)
     for naming in namings(wanted, table):
@@ -242,7 +224,7 @@ def _advice(state, title):
 
 
 def save(variables, about, folder, network):
-  """Writes folder/NETWORK.safetensors and .json; each whole, or not at all.
+  """Writes folder/NETWORK.safetensors and .json, each whole or not at all.
 
   Args:
     variables: dict path -> float32 array.
@@ -251,7 +233,7 @@ def save(variables, about, folder, network):
     network: a name of `NETWORKS`.
 
   Returns:
-    The path of the first.
+    The path of the former.
   """
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
@@ -283,7 +265,7 @@ def load(folder, network, *, key):
 
 
 def about(folder, network, *, key):
-  """What `save` was told of the weights; arguments are those of `load`."""
+  """Reads the `about` that `save` wrote; arguments are those of `load`."""
   with _opened(folder, network, key) as file:
     return file.metadata()
 
@@ -307,12 +289,12 @@ def _opened(folder, network, key):
 
 
 def fit(variables, wanted, *, exactly=True):
-  """The ported variables as a network wants them.
+  """Arranges ported variables for a network.
 
   Args:
     variables: dict path -> array.
     wanted: dict path -> shape, of the network.
-    exactly: whether the network must want all of them.
+    exactly: whether the network must have all of them.
 
   Returns:
     Nested dict {"params": .., "batch_stats": ..}.

@@ -1,8 +1,14 @@
-"""Where the time of a compiled train step goes, part by part.
+"""Splits the time of a compiled train step into parts of the network.
 
-The step itself is traced by JAX's profiler, not pieces of it compiled alone:
-nothing can be missing or counted twice. Each instruction that ran belongs to
-the part whose name stands in the path that Flax and `jax.named_scope` gave it.
+JAX's profiler traces the step itself, not pieces of it compiled alone: nothing
+is missing or counted twice. Each instruction that ran belongs to the part that
+its path names (the names that Flax and `jax.named_scope` give).
+
+This relies on what XLA does not promise: on the text of a compiled program (one
+instruction a line, `name = shape opcode(operands)`, the path in
+`metadata={op_name="..."}`, fused computations before their use) and on profiler
+events with the instruction's name in the statistic `hlo_op`. A version of XLA
+that changes them moves time to "losses and other" or fails the tests.
 """
 
 import pathlib
@@ -12,7 +18,7 @@ from collections import Counter
 
 import jax
 
-# Part -> what its instructions' paths hold; the first that matches.
+# Part -> pattern in the paths of its instructions; the first that matches.
 PARTS = {
   "augmentation": r"augmentation",
   "optimiser": r"optimiser",
@@ -24,13 +30,13 @@ PARTS = {
 }
 OTHER = "losses and other"
 COLLECTIVES = r"(all-reduce|all-gather|reduce-scatter|collective-permute)"
-# Their events span those of what they call.
+# Their events span the events of what they call.
 CONTAINERS = ("while", "call", "conditional", "async-start", "async-done")
 
 _NAME = r"%?([\w.\-]+)"
 _INSTRUCTION = re.compile(rf"^\s+(?:ROOT )?{_NAME} = (.*)$")
-# The opcode is the first word before a bracket behind the shape, which has
-# brackets of its own only where it is a tuple.
+# The opcode is the first word before a bracket after the shape, which has
+# brackets itself only if it is a tuple.
 _OPCODE = re.compile(r"(?:^|[\s)}\]])([a-z][a-z\-]*)\(")
 _PATH = re.compile(r'op_name="([^"]*)"')
 _OPERAND = re.compile(r"%([\w.\-]+)")
@@ -39,7 +45,7 @@ _COMPUTATION = re.compile(rf"^(?:ENTRY )?{_NAME} \(.*\{{$")
 
 
 def part_of(path):
-  """The part of an instruction's path, or None if it names none."""
+  """Finds the part that an instruction's path names, or None."""
   for part, pattern in PARTS.items():
     if re.search(pattern, path):
       return part
@@ -49,12 +55,12 @@ def part_of(path):
 def instruction_parts(text):
   """Assigns every instruction of a compiled program to a part.
 
-  One without a path of its own (the compiler drops those of rewritten
-  convolutions) belongs where most of what it fuses, or else most of its
-  operands, belong.
+  An instruction without a path (the compiler drops those of rewritten
+  convolutions) gets the part of most of what it fuses, or else of most of its
+  operands.
 
   Args:
-    text: `compiled.as_text()`; operands and computations come before use.
+    text: `compiled.as_text()`.
 
   Returns:
     dict instruction name -> part, without the containers.
@@ -89,7 +95,7 @@ def instruction_parts(text):
 def instruction_seconds(run):
   """Profiles one run: Counter of instruction name -> seconds on the device.
 
-  Threads that work side by side add up.
+  Times of parallel threads add up.
   """
   options = jax.profiler.ProfileOptions()
   options.python_tracer_level = 0
@@ -112,10 +118,10 @@ def instruction_seconds(run):
 
 
 def shares(compiled, run):
-  """The share of each part in the busy time of a compiled program.
+  """Measures the share of each part in the busy time of a program.
 
   Args:
-    compiled: the program.
+    compiled: the compiled program.
     run: function without arguments that runs it and waits.
 
   Returns:

@@ -1,10 +1,10 @@
-"""Floating point operations of the flow module, ours and NC-Net's (sec. 3.2).
+"""Counts the FLOP of the flow module, ours and NC-Net's (section 3.2).
 
 A program is lowered for the shapes of its arguments and counted by XLA's cost
 analysis; nothing is compiled or run. A multiply-add is 2 FLOP. Taps of a
-convolution that fall on its own zero padding are not counted, which makes the
-counts up to a tenth lower than the usual products of sizes. A loop would be
-counted as one turn of it: none of the programs here has one.
+convolution that fall on its zero padding are not counted, so counts are up to a
+tenth below the usual products of sizes. Of a loop, one turn would be counted:
+no program here has one.
 """
 
 import jax
@@ -19,26 +19,23 @@ BACKBONES = {"resnet50": (3, 4, 6, 0), "resnet101": (3, 4, 23, 0)}
 
 
 def count(function, *arguments):
-  """FLOP of one call of a function without loops.
+  """Counts the FLOP of one call of a function without loops.
 
   Args:
     function: of arrays or trees of them, traceable by `jax.jit`.
     *arguments: arrays, `jax.ShapeDtypeStruct`s or trees of them.
-
-  Returns:
-    A float.
   """
   return float(jax.jit(function).lower(*arguments).cost_analysis()["flops"])
 
 
 def module_flop(module, *inputs):
-  """FLOP of one call of a Linen module, in evaluation: `count`."""
+  """Counts the FLOP of one call of a Linen module, in evaluation."""
   variables = jax.eval_shape(module.init, jax.random.key(0), *inputs)
   return count(module.apply, variables, *inputs)
 
 
 def flow_pair_gflop(*, separable, backbone, size=FLOW_SIZE):
-  """GFLOP of the flow between two images, from pixels to C^ (Eq. 3).
+  """Counts the GFLOP of the flow of two images, from pixels to C^ (Eq. 3).
 
   Features are layer3 (a cell every 16 pixels) of both images. The head is the
   correlation, three symmetric layers of 5s with 16, 16 and 1 channels and the

@@ -1,4 +1,4 @@
-"""The numbers of `c3_jax.benchmark` as text."""
+"""Prints the numbers of `c3_jax.benchmark`."""
 
 from c3_jax.profiling import flops
 
@@ -7,7 +7,7 @@ SCHEDULE_IMAGES = 200 * 161_962
 
 
 def table(result):
-  """The numbers as text, one line each."""
+  """Formats the result of `benchmark.run`: lines of text."""
   rate = result["matmul_flops_per_second"]
   lines = [
     f"{result['devices']} x {result['device']} ({result['cpu_count']} CPUs), "
@@ -70,7 +70,7 @@ def table(result):
 
 
 def _grid(title, columns):
-  """Aligned lines of columns: dict of dicts with the same keys -> text."""
+  """Aligns columns, a dict of dicts with the same keys: list of lines."""
   rows = list(next(iter(columns.values())))
   width = max(map(len, [title, *rows]))
   wide = 2 + max(8, *map(len, columns))

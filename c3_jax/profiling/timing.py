@@ -1,4 +1,4 @@
-"""Clocks of the benchmark: warm calls, compilation, the matrix rate."""
+"""Times warm calls and compilation; measures memory and the matrix rate."""
 
 import collections
 import statistics
@@ -10,16 +10,17 @@ import jax.numpy as jnp
 
 from c3_jax.runtime import parallel
 
-# Side of the square product that stands for the best a device can do.
+# Side of the square matrix product taken as the peak rate of a device.
 PRODUCT_SIDE = {"cpu": 2048, "gpu": 8192, "tpu": 8192}
 
 
 @dataclass(frozen=True)
 class Timing:
-  """Seconds of one call: median over rounds, and (longest - shortest) / median.
+  """The time of one call.
 
   Attributes:
-    seconds, spread: as above.
+    seconds: median over the rounds.
+    spread: (longest - shortest) / median of the rounds.
   """
 
   seconds: float
@@ -30,14 +31,11 @@ def warm(call, *, rounds=5, seconds=1.0) -> Timing:
   """Times a function that is called again and again.
 
   Args:
-    call: function without arguments; what it returns is waited for
+    call: function without arguments; its result is waited for
       `parallel.AHEAD` calls later, so that calls overlap on the device as they
       do in training.
-    rounds: readings.
-    seconds: least length of a round.
-
-  Returns:
-    A `Timing`.
+    rounds: number of readings.
+    seconds: minimum length of a round.
   """
   jax.block_until_ready(call())
   start = time.perf_counter()
@@ -58,14 +56,14 @@ def warm(call, *, rounds=5, seconds=1.0) -> Timing:
 
 
 def compile_lowered(lowered):
-  """(compiled program, seconds) of what `jax.jit(f).lower(..)` gives."""
+  """Compiles a lowered program: (program, seconds)."""
   start = time.perf_counter()
   compiled = lowered.compile()
   return compiled, time.perf_counter() - start
 
 
 def peak_bytes(compiled):
-  """Memory one device needs for a compiled program: all it reads and writes."""
+  """Adds up the bytes one device needs for a compiled program's arrays."""
   memory = compiled.memory_analysis()
   return (
     memory.argument_size_in_bytes
@@ -76,7 +74,7 @@ def peak_bytes(compiled):
 
 
 def matmul_rate(dtype):
-  """FLOP per second of a large square matrix product on one device."""
+  """Measures the FLOP/s of a large square matrix product on one device."""
   side = PRODUCT_SIDE.get(jax.default_backend(), 4096)
   a = jnp.ones((side, side), dtype)
   product = jax.jit(jnp.matmul)

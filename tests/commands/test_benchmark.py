@@ -11,7 +11,9 @@ from c3_jax import benchmark, settings
 from c3_jax.errors import UserError
 from c3_jax.profiling import table, timing
 from c3_jax.runtime import parallel
-from c3_jax.training import build, optim, steps
+from c3_jax.training import optim, steps
+from c3_jax.training import setup as setup_lib
+from c3_jax.training.state import state_at_0
 from configs import folder, synthetic
 
 
@@ -23,6 +25,7 @@ def small():
   return config
 
 
+@pytest.mark.slow
 def test_everything_is_measured_and_shown():
   """Numbers of each section are positive, shares add up to 1."""
   result = benchmark.run(small(), only=("train", "predict", "input"))
@@ -89,7 +92,7 @@ def hand_count():
   flow = 256**2 * 1024 / 2
   flow += cells * 25 * (16 + 16 * 16 + 16 * 16 + 16 * 16 + 16 + 1)
   # The first pass of E_a and D has no gradient, and neither has the flow; the
-  # real pictures pass VGG once, the others also need a gradient to the image.
+  # real images pass VGG once, the others also need a gradient to the image.
   macs = 6 * backbone + (3 + 3) * extractor + (1 + 3) * extractor
   macs += (1 + 3) * decoder + (1 + 2) * vgg + flow
   return 2 * macs
@@ -99,22 +102,16 @@ def test_flops_of_the_papers_step_are_those_counted_by_hand():
   """The lowered step of stage cycle holds nothing beyond the hand count."""
   config = settings.paper(k=10, cycle=1, flow=1)
   config.stages.cycle.steps = 1
-  setup = build.setup(config)
-  (stage,) = build.stages(config, 1)
+  setup = setup_lib.Setup.of(config)
+  (stage,) = setup_lib.stages(config, 1)
   # Shapes alone: nothing is computed.
-  key, picture = jax.random.key(0), jnp.zeros((2, 128, 128, 3))
-  variables = jax.eval_shape(setup.model.init, key, picture)
+  key, image = jax.random.key(0), jnp.zeros((2, 128, 128, 3))
+  variables = jax.eval_shape(setup.model.init, key, image)
   moving, _ = optim.partition(variables["params"], stage.train)
-  state = steps.TrainState(
-    step=jax.ShapeDtypeStruct((), jnp.int32),
-    params=variables["params"],
-    batch_stats=variables["batch_stats"],
-    opt_state=jax.eval_shape(stage.tx.init, moving),
-    running=dict.fromkeys(
-      config.perceptual.taps, jax.ShapeDtypeStruct((), jnp.float32)
-    ),
+  state = state_at_0(config, variables).replace(
+    opt_state=jax.eval_shape(stage.tx.init, moving)
   )
-  frozen = {"vgg": jax.eval_shape(setup.vgg.init, key, picture)}
+  frozen = jax.eval_shape(setup.vgg.init, key, image)
   n = 4
   batch = {"image": jax.ShapeDtypeStruct((1, n, 160, 160, 3), jnp.uint8)}
   step = parallel.pmap_step(
@@ -134,11 +131,19 @@ def test_memory_is_what_a_program_reads_writes_and_keeps():
   assert timing.peak_bytes(donated.compile()) == 2 * x.nbytes
 
 
-def test_data_that_is_missing_stops_input_alone():
+def test_data_that_is_missing_stops_input_alone(monkeypatch):
   """A folder without a root: everything else is measured."""
   config = folder.get_config("cpu")
   with pytest.raises(UserError, match="config.data.root"):
     benchmark.run(config, batch_size=8, only=("input",))
+  # What they measure has tests of its own, and takes a minute here.
+  monkeypatch.setattr(benchmark, "train_steps", lambda *args, **kwargs: "steps")
+  monkeypatch.setattr(benchmark, "detectors", lambda *args: {"predict": "all"})
+  monkeypatch.setattr(benchmark, "flow_pair", lambda: "pair")
+  result = benchmark.run(config, batch_size=8)
+  assert "input" not in result
+  sections = {name: result[name] for name in ("train_step", "predict", "flow")}
+  assert sections == {"train_step": "steps", "predict": "all", "flow": "pair"}
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,7 @@ def run(*arguments):
   return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_command(vgg16, tmp_path):
   """The files of a folder, or one line and no folder."""
   file = str(save(vgg16[0], tmp_path / "vgg16-abc.safetensors"))

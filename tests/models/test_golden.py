@@ -59,6 +59,7 @@ def test_golden_file_is_small():
   assert PLACE.stat().st_size < 200e3
 
 
+@pytest.mark.slow
 def test_resnet50(golden, ported):
   """layer3 and layer4 at every output stride."""
   variables = ported("resnet50")

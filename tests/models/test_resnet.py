@@ -34,6 +34,7 @@ def state50():
   return oracles.resnet50().state_dict()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "output_stride, size",
   # 400 px have odd maps; a strip shows that for less work. All combinations

@@ -46,6 +46,7 @@ def test_parameters_are_torchvisions(arch):
   assert sum(np.prod(shape) for shape in shapes) == want
 
 
+@pytest.mark.slow
 def test_gradient_of_the_perceptual_distance_is_autograds():
   """dP / d(image) is PyTorch's, with a mask and running means that weigh."""
   torch.manual_seed(1)

@@ -11,17 +11,3 @@ from c3_jax.data.load import SPLITS, Splits, load_split, load_splits
 from c3_jax.data.pairs import PairDataset
 from c3_jax.data.protocols import Dataset, PairedDataset
 from c3_jax.data.streaming import StreamingDataset
-
-__all__ = [
-  "SPLITS",
-  "ArrayDataset",
-  "Dataset",
-  "PairDataset",
-  "PairedDataset",
-  "Splits",
-  "StreamingDataset",
-  "Unreadable",
-  "load_split",
-  "load_splits",
-  "read_batches",
-]

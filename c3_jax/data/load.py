@@ -8,7 +8,14 @@ from typing import NamedTuple
 
 from c3_jax import geometry
 from c3_jax.data import fake, in_memory, synthetic
-from c3_jax.data.datasets import aflw, celeba, folder, lsun, packed, pf_pascal
+from c3_jax.data.datasets import (
+  load_aflw,
+  load_celeba,
+  load_folder,
+  load_lsun,
+  load_packed,
+  load_pf_pascal,
+)
 from c3_jax.data.protocols import Dataset
 from c3_jax.errors import UserError
 
@@ -34,12 +41,6 @@ class Splits:
 def load_splits(config) -> Splits:
   """Loads the dataset that `config.data` names.
 
-  Args:
-    config: `config.data` is used.
-
-  Returns:
-    `Splits`.
-
   Raises:
     UserError: unknown name, or the data is missing or wrong.
   """
@@ -53,31 +54,19 @@ def load_split(config, split) -> Dataset | None:
     return _load(config, root, split)
 
 
-def _synthetic(data, root, frame, *, split, cache):
-  n = {"train": data.n_train, "fit": data.n_fit, "test": data.n_test}[split]
+def _synthetic(root, frame, *, split, seed, **counts):
+  n = counts[f"n_{split}"]
   size = {"image_size": frame.image_size, "load_size": frame.load_size}
   return in_memory.ArrayDataset(
-    synthetic.Faces(data.seed, split=split, n=n, **size),
-    synthetic.points(data.seed, split=split, n=n),
+    synthetic.Faces(seed, split=split, n=n, **size),
+    synthetic.points(seed, split=split, n=n),
     image_size=frame.image_size,
   )
 
 
-def _folder(data, root, frame, *, split, cache):
-  return folder.load_folder(
-    root,
-    frame,
-    split=split,
-    landmarks=data.landmarks,
-    extra_root=data.extra_root or None,
-    cache=cache,
-  )
-
-
-def _packed(data, root, frame, *, split, cache):
-  path = data.packed[split]
-  if path:
-    return packed.load_packed(path, frame)
+def _packed(root, frame, *, split, packed):
+  if packed[split]:
+    return load_packed(packed[split], frame)
   if split == "train":
     raise UserError(
       "config.data.packed.train is empty: give a file of c3_jax.pack with "
@@ -86,58 +75,38 @@ def _packed(data, root, frame, *, split, cache):
   return None
 
 
-def _celeba(data, root, frame, *, split, cache):
-  return celeba.load_celeba(
-    root,
-    frame,
-    split=split,
-    exclude=data.exclude,
-    cache=cache,
-    train=data.name,
-  )
-
-
-def _aflw(data, root, frame, *, split, cache):
-  return aflw.load_aflw(
-    root, frame, split=split, release=data.release, cache=cache
-  )
-
-
-def _pf_pascal(data, root, frame, *, split, cache):
-  return pf_pascal.load_pf_pascal(root, frame, split=split)
-
-
-def _lsun(data, root, frame, *, split, cache):
-  if split != "train":
-    return None
-  return lsun.load_lsun(
-    root, frame, category=data.category, cache=cache, limit=data.limit
-  )
-
-
 class _Source(NamedTuple):
   """How a dataset is loaded.
 
   Attributes:
-    load: function of (config.data, root, frame, split=, cache=).
+    load: function of (root, frame, split=, **options).
+    options: the keys of `config.data` that it takes.
     example: writes example files into a folder; None: needs no folder.
     tfds: whether `tfds_source` reads it, too.
   """
 
   load: Callable
+  options: tuple = ()
   example: Callable | None = None
   tfds: bool = False
 
 
+_CELEBA = _Source(
+  load_celeba, ("name", "exclude", "cache"), fake.write_celeba, tfds=True
+)
 _SOURCES = {
-  "synthetic": _Source(_synthetic),
-  "folder": _Source(_folder, fake.write_folder),
-  "packed": _Source(_packed),
-  "celeba": _Source(_celeba, fake.write_celeba, True),
-  "mafl": _Source(_celeba, fake.write_celeba, True),
-  "aflw": _Source(_aflw, fake.write_aflw, True),
-  "pf_pascal": _Source(_pf_pascal, fake.write_pf_pascal, True),
-  "lsun": _Source(_lsun, fake.write_lsun, True),
+  "synthetic": _Source(_synthetic, ("seed", "n_train", "n_fit", "n_test")),
+  "folder": _Source(
+    load_folder, ("landmarks", "extra_root", "cache"), fake.write_folder
+  ),
+  "packed": _Source(_packed, ("packed",)),
+  "celeba": _CELEBA,
+  "mafl": _CELEBA,
+  "aflw": _Source(load_aflw, ("release", "cache"), fake.write_aflw, tfds=True),
+  "pf_pascal": _Source(load_pf_pascal, (), fake.write_pf_pascal, tfds=True),
+  "lsun": _Source(
+    load_lsun, ("category", "limit", "cache"), fake.write_lsun, tfds=True
+  ),
 }
 
 
@@ -180,4 +149,7 @@ def _load(config, root, split):
     from c3_jax.data.datasets import tfds_source
 
     return tfds_source.load_tfds(data, frame, split=split, cache=cache)
-  return source.load(data, root, frame, split=split, cache=cache)
+  options = {name: data[name] for name in source.options}
+  if "cache" in options:
+    options["cache"] = cache
+  return source.load(root, frame, split=split, **options)

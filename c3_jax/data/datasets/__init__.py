@@ -1,8 +1,15 @@
 """Readers of the datasets, one module each: the file layouts that they expect.
 
-Each module has one loader of (root, frame, ..) and checks what it reads before
-it decodes images. `tfds_source` and `tfds_builders`, which need
-tensorflow-datasets, are imported where they are used.
+Each loader takes the folder, a `geometry.Frame` and
+
+  split   "train", to learn from, without points; "fit", annotated training
+          images, for the regression; or "test"
+  cache   keep the decoded images in memory: an ArrayDataset, else a
+          StreamingDataset
+
+and raises `UserError` if the folder is not as its module describes.
+`tfds_source` and `tfds_builders`, which need tensorflow-datasets, are imported
+where they are used.
 """
 
 from c3_jax.data.datasets.aflw import load_aflw
@@ -11,12 +18,3 @@ from c3_jax.data.datasets.folder import load_folder
 from c3_jax.data.datasets.lsun import load_lsun
 from c3_jax.data.datasets.packed import load_packed
 from c3_jax.data.datasets.pf_pascal import load_pf_pascal
-
-__all__ = [
-  "load_aflw",
-  "load_celeba",
-  "load_folder",
-  "load_lsun",
-  "load_packed",
-  "load_pf_pascal",
-]

@@ -30,12 +30,7 @@ MTFL_SIZE = (150, 150)
 
 
 def read_split(root, *, split, release):
-  """Reads the lists of a release.
-
-  Args:
-    root: the folder.
-    split: "train" or "test".
-    release: "lmdis" or "mtfl".
+  """Reads the lists of a release; `split` is "train" or "test".
 
   Returns:
     (images, names, pixels, sizes): the folder of the images; n names relative
@@ -139,18 +134,7 @@ def _numbers(path, cells):
 
 
 def load_aflw(root, frame, *, split, release, cache):
-  """Loads one split.
-
-  Args:
-    root: the folder.
-    frame: `geometry.Frame`.
-    split: "train", "fit" (the same images, with points) or "test".
-    release: "lmdis" or "mtfl".
-    cache: keep the decoded images in memory.
-
-  Returns:
-    ArrayDataset if cache, else StreamingDataset.
-  """
+  """Loads one split of a release; "fit" has the images of "train"."""
   images, names, pixels, sizes = read_split(
     root, split="test" if split == "test" else "train", release=release
   )

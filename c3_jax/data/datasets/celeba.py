@@ -140,25 +140,14 @@ def check_release(path):
     )
 
 
-def load_celeba(root, frame, *, split, exclude, cache, train="celeba"):
-  """Loads one split.
+def load_celeba(root, frame, *, split, exclude, cache, name="celeba"):
+  """Loads one split; "fit" and "test" are MAFL's.
 
-  Args:
-    root: the folder.
-    frame: `geometry.Frame`.
-    split: "train", "fit" (MAFL's training images) or "test" (MAFL's).
-    exclude: see `training_names`.
-    cache: keep the decoded images in memory.
-    train: "celeba", or "mafl" to learn from MAFL's training images alone.
-
-  Returns:
-    ArrayDataset if cache, else StreamingDataset; "train" has no points.
-
-  Raises:
-    UserError: if the folder is not as described above.
+  `name` "mafl" learns from MAFL's training images alone, "celeba" from what
+  `training_names` selects by `exclude`.
   """
   images = find_images(root)
-  if split == "train" and train == "celeba":
+  if split == "train" and name == "celeba":
     source, partition = read_partition(root)
     identity = read_identity(root) if exclude == "identity" else None
     names = training_names(

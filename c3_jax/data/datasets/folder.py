@@ -42,29 +42,19 @@ def load_folder(
   *,
   split,
   landmarks="landmarks.csv",
-  extra_root=None,
+  extra_root="",
   cache=True,
 ):
   """Loads one split of a folder, sorted by file name.
 
   Args:
-    root: the folder.
-    frame: `geometry.Frame`.
+    root, frame, cache: as of every loader.
     split: "train" is every image that the csv does not put into the test
-      split, without points; "fit" and "test" are the rows of the csv with
-      split train and test, with points.
+      split; "fit" and "test" are the rows with split train and test, or None
+      where there are none.
     landmarks: csv file, relative to root. Only the default may be missing.
     extra_root: another such folder. All of its images, but for the test rows
       of its own landmarks.csv, join "train".
-    cache: keep the decoded images in memory.
-
-  Returns:
-    ArrayDataset if cache, else StreamingDataset; None if split is "fit" or
-    "test" and no row has it.
-
-  Raises:
-    UserError: if a folder or the csv is not as described above, or too many
-      images are broken.
   """
   if split not in ("train", "fit", "test"):
     raise ValueError(f"split must be train, fit or test, not {split!r}")

@@ -69,22 +69,10 @@ def find_source(root, category):
   return lists.find(root, *places[category])
 
 
-def load_lsun(root, frame, *, category, cache, limit=0):
-  """Loads a category.
-
-  Args:
-    root: the folder.
-    frame: `geometry.Frame`.
-    category: "car" or "bedroom".
-    cache: keep the decoded images in memory.
-    limit: use the first so many images; 0 for all.
-
-  Returns:
-    ArrayDataset if cache, else StreamingDataset; without points.
-
-  Raises:
-    UserError: if the folder is not as described above.
-  """
+def load_lsun(root, frame, *, split="train", category, cache, limit=0):
+  """Loads a category, or its first `limit` > 0 images; "train" alone exists."""
+  if split != "train":
+    return None
   source = find_source(root, category)
   reader = None
   if (source / "data.mdb").exists():

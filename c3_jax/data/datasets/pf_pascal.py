@@ -133,19 +133,11 @@ def find_images(root):
 
 
 def load_pf_pascal(root, frame, *, split):
-  """Loads one split.
-
-  Args:
-    root: the folder.
-    frame: `geometry.Frame` that sees whole images.
-    split: "train", "fit" (the validation list) or "test".
+  """Loads one split, always into memory; "fit" is the validation list.
 
   Returns:
     `pairs.PairDataset`; "test" has the subsets of `leak_free`, with training
     and validation both taken as seen.
-
-  Raises:
-    UserError: if the folder is not as described above.
   """
   images = find_images(root)
   path, rows = read_split(root, SPLITS[split])

@@ -8,15 +8,3 @@ examples of a seed, in memory and without files.
 from c3_jax.data.synthetic.drawing import Appearance, render
 from c3_jax.data.synthetic.faces import Faces, dataset, points, poses
 from c3_jax.data.synthetic.head import Pose, correspondence, landmarks
-
-__all__ = [
-  "Appearance",
-  "Faces",
-  "Pose",
-  "correspondence",
-  "dataset",
-  "landmarks",
-  "points",
-  "poses",
-  "render",
-]

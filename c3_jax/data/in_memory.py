@@ -41,7 +41,7 @@ class ArrayDataset:
     names = [str(i) for i in range(len(images))] if names is None else names
     if len(names) != len(images):
       raise ValueError(f"{len(names)} names for {len(images)} images")
-    self.images = images
+    self.images, self.images_per_epoch = images, len(images)
     self.points = points
     self.names = list(names)
     self.load_size = shape[1]
@@ -49,11 +49,6 @@ class ArrayDataset:
 
   def __len__(self):
     return len(self.images)
-
-  @property
-  def images_per_epoch(self):
-    """Number of images in an epoch."""
-    return len(self)
 
   def batches(self, batch_size, *, seed, start_step=0, shard=(0, 1)):
     """Gives endless training batches: see `Dataset`."""

@@ -4,6 +4,7 @@ An image is scaled to S x S pixels without keeping its aspect ratio (NC-Net);
 points are (x, y) in [-1, 1] of it.
 """
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -12,36 +13,19 @@ from c3_jax.data import in_memory, sampler
 from c3_jax.runtime import files
 
 # PASCAL VOC's, in the order of the numbers 1 to 20 in the lists.
-CATEGORIES = (
-  "aeroplane",
-  "bicycle",
-  "bird",
-  "boat",
-  "bottle",
-  "bus",
-  "car",
-  "cat",
-  "chair",
-  "cow",
-  "diningtable",
-  "dog",
-  "horse",
-  "motorbike",
-  "person",
-  "pottedplant",
-  "sheep",
-  "sofa",
-  "train",
-  "tvmonitor",
+CATEGORIES = tuple(
+  "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog "
+  "horse motorbike person pottedplant sheep sofa train tvmonitor".split()
 )
 
 
+@dataclasses.dataclass(eq=False)
 class PairDataset:
   """A `PairedDataset` in memory; each image file is held once.
 
   Attributes:
     images: uint8 [m, S, S, 3].
-    names: list of m str, the files.
+    names: m str, the files.
     sizes: int32 [m, 2], (width, height) of the files.
     flips: bool [n]; both images of such a pair are mirrored.
     categories: int32 [n], indices into `CATEGORIES`.
@@ -49,36 +33,26 @@ class PairDataset:
     visible: bool [n, P]; False for padding.
   """
 
-  def __init__(
-    self,
-    images,
-    names,
-    sizes,
-    pairs,
-    *,
-    flips,
-    categories,
-    points,
-    visible,
-    subsets=None,
-  ):
-    self.images, self.names = images, list(names)
-    self.sizes = np.asarray(sizes, np.int32)
-    self.pairs = np.asarray(pairs, np.int64)
-    self.flips = np.asarray(flips, bool)
-    self.categories = np.asarray(categories, np.int32)
-    self.points = np.asarray(points, np.float32)
-    self.visible = np.asarray(visible, bool)
-    self.subsets = subsets or {}
-    self.load_size = self.image_size = images.shape[1]
+  images: np.ndarray
+  names: list
+  sizes: np.ndarray
+  pairs: np.ndarray
+  _: dataclasses.KW_ONLY
+  flips: np.ndarray
+  categories: np.ndarray
+  points: np.ndarray
+  visible: np.ndarray
+  subsets: dict = dataclasses.field(default_factory=dict)
+
+  def __post_init__(self):
+    for name, dtype in _DTYPES.items():
+      setattr(self, name, np.asarray(getattr(self, name), dtype))
+    self.names = list(self.names)
+    self.load_size = self.image_size = self.images.shape[1]
+    self.images_per_epoch = 2 * len(self)
 
   def __len__(self):
     return len(self.pairs)
-
-  @property
-  def images_per_epoch(self):
-    """Number of images in an epoch: two for each pair."""
-    return 2 * len(self)
 
   def batches(self, batch_size, *, seed, start_step=0, shard=(0, 1)):
     """Gives endless training batches of whole pairs: see `PairedDataset`."""
@@ -127,34 +101,30 @@ class PairDataset:
 
   def save(self, path):
     """Writes one .npz file: whole, or not at all."""
-    fields = {name: getattr(self, name) for name in _FIELDS}
-    fields["names"] = np.array(self.names, np.str_)
-    subsets = {f"subset_{name}": part for name, part in self.subsets.items()}
-    files.write_npz(
-      path,
-      fields | subsets | {"subsets": np.array(list(self.subsets), np.str_)},
-    )
+    arrays = {name: getattr(self, name) for name in (*_DTYPES, "images")}
+    arrays |= {f"subset_{name}": part for name, part in self.subsets.items()}
+    for name in ("names", "subsets"):
+      arrays[name] = np.array(list(getattr(self, name)), np.str_)
+    files.write_npz(path, arrays)
 
   @classmethod
   def load(cls, path):
     """Reads a file of `save`; raises `UserError` if it is none."""
-    names = files.read_npz(path, ("subsets",))["subsets"].tolist()
-    keys = {name: f"subset_{name}" for name in names}
-    fields = files.read_npz(path, (*_FIELDS, *keys.values()))
-    subsets = {name: fields.pop(key) for name, key in keys.items()}
-    return cls(**fields, subsets=subsets)
+    keys = (*_DTYPES, "images", "names", "subsets")
+    fields = files.read_npz(path, keys)
+    names = fields.pop("subsets").tolist()
+    found = files.read_npz(path, [f"subset_{name}" for name in names])
+    return cls(**fields, subsets=dict(zip(names, found.values(), strict=True)))
 
 
-_FIELDS = (
-  "images",
-  "names",
-  "sizes",
-  "pairs",
-  "flips",
-  "categories",
-  "points",
-  "visible",
-)
+_DTYPES = {
+  "sizes": np.int32,
+  "pairs": np.int64,
+  "flips": bool,
+  "categories": np.int32,
+  "points": np.float32,
+  "visible": bool,
+}
 
 
 def pad(points):

@@ -22,9 +22,7 @@ class Dataset(Protocol):
   points: np.ndarray | None
   load_size: int
   image_size: int
-
-  @property
-  def images_per_epoch(self) -> int: ...
+  images_per_epoch: int
 
   def __len__(self) -> int:
     """Counts the examples n."""

@@ -44,6 +44,7 @@ class StreamingDataset:
     """
     geometry.crop_box(frame.crop, 1.0, 1.0)
     self.paths = paths if reader else [os.fspath(path) for path in paths]
+    self.images_per_epoch = len(paths)
     self.frame = frame
     self.load_size, self.image_size = frame.load_size, frame.image_size
     self.points = None if points is None else np.asarray(points, np.float32)
@@ -59,11 +60,6 @@ class StreamingDataset:
 
   def __len__(self):
     return len(self.paths)
-
-  @property
-  def images_per_epoch(self):
-    """Number of images in an epoch."""
-    return len(self)
 
   def batches(self, batch_size, *, seed, start_step=0, shard=(0, 1)):
     """Gives endless training batches: see `Dataset`."""

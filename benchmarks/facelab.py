@@ -2,11 +2,11 @@
 
   python -m benchmarks.facelab --workdir=RUN --root=DIR [--out=FILE]
 
-DIR is a folder dataset whose test pictures show one person each and have many
-points (Face Research Lab London: 42 people, 189 points). Each test picture is
+DIR is a folder dataset whose test images show one person each and have many
+points (Face Research Lab London: 42 people, 189 points). Each test image is
 paired with the next five in the order of their names. The network of the run is
 measured as it was trained and beside it untrained; it need not have seen such
-pictures. Points that leave the network's frame in some picture are left out.
+images. Points that leave the network's frame in some image are left out.
 Prints a Markdown table and writes the numbers.
 """
 
@@ -33,7 +33,7 @@ def pairs_of(dataset, shifts):
 
   Args:
     dataset: `ArrayDataset` with points.
-    shifts: ints from 1 to the number of pictures less one.
+    shifts: ints from 1 to the number of images less one.
 
   Returns:
     An `ArrayDataset` of len(dataset) * len(shifts) pairs.
@@ -85,7 +85,7 @@ def run(workdir, root, landmarks, shifts):
     raise UserError(f"{root}/{landmarks} has no rows of split test.")
   if not 0 < max(shifts) < len(dataset):
     raise UserError(
-      f"--shifts={shifts} for {len(dataset)} pictures: use 1 to "
+      f"--shifts={shifts} for {len(dataset)} images: use 1 to "
       f"{len(dataset) - 1}."
     )
   pairs = pairs_of(dataset, shifts)

@@ -3,9 +3,9 @@
   python -m benchmarks.identity_pck --lists=DIR
 
 DIR holds NC-Net's test_pairs.csv, val_pairs.csv and train_pairs.csv. The lists
-do not tell the sizes of the pictures, whose longer side is 300 pixels: here
+do not tell the sizes of the images, whose longer side is 300 pixels: here
 each counts as 300 x 225, 225 x 300 or, where its points need it, 300 x 300. An
-evaluation on the pictures themselves (alignment.readings.identity in
+evaluation on the images themselves (alignment.readings.identity in
 eval/pf_pascal.json) has their true sizes.
 """
 
@@ -41,7 +41,7 @@ def batch_of(rows, sizes):
   n = len(rows)
   points, visible = pairs.pad([row.points for row in rows])
   ends = np.array([[sizes[r.source], sizes[r.target]] for r in rows])
-  # Of 1-based pixels: the edges of the picture are -1 and 1.
+  # Of 1-based pixels: the edges of the image are -1 and 1.
   points = (2 * points - 1) / ends[:, :, None] - 1
   return {
     "points_source": points[:, 0],

@@ -1,8 +1,8 @@
-"""Landmarks of 1,000 pictures of mixed sizes: time, memory, agreement.
+"""Finds landmarks of 1,000 images of mixed sizes: time, memory, agreement.
 
   python -m benchmarks.predict --workdir=runs/quickstart --out=FILE
 
-It draws the pictures into a temporary folder (sides from 40 to 1,600 pixels,
+It draws the images into a temporary folder (sides from 40 to 1,600 pixels,
 JPEG and PNG, three of them broken), runs `python -m c3_jax.predict` on the
 first 100 and on all of them, watches the memory of both, compares the
 coordinates with those of batches of one, and those of the tf.data pipeline.
@@ -33,17 +33,17 @@ WAITING = os.WNOHANG | os.WNOWAIT
 
 
 def draw(folder):
-  """Writes COUNT pictures: list of names."""
+  """Writes COUNT images: list of names."""
   rng = np.random.default_rng(0)
   names = []
   for i in range(COUNT):
     width, height = np.rint(40 * 40 ** rng.uniform(0, 1, 2)).astype(int)
     low = rng.integers(0, 256, (6, 6, 3), np.uint8)
-    picture = Image.fromarray(low).resize((width, height), Image.BICUBIC)
+    image = Image.fromarray(low).resize((width, height), Image.BICUBIC)
     name = f"{i % 10}/{i:04}.{'png' if i % 4 == 0 else 'jpg'}"
     path = folder / name
     path.parent.mkdir(exist_ok=True)
-    picture.save(path)
+    image.save(path)
     if i in BROKEN:
       path.write_bytes(path.read_bytes()[:200])
     names.append(name)
@@ -51,7 +51,7 @@ def draw(folder):
 
 
 def run(workdir, images, out, *options):
-  """Runs the command line: seconds, largest resident size in MB, status."""
+  """Runs the command: seconds, largest resident size in MB, status."""
   start, peak = time.monotonic(), 0
   with tempfile.TemporaryFile("w+") as log:
     process = subprocess.Popen(
@@ -66,8 +66,8 @@ def run(workdir, images, out, *options):
       ],
       stderr=log,
     )
-    # Not by wait4: what that tells includes the size of this program, of
-    # which the other is a fork at first.
+    # Not by wait4: its maximum includes the size of this program, of which
+    # the child is a fork at first.
     while os.waitid(os.P_PID, process.pid, os.WEXITED | WAITING) is None:
       peak = max(peak, _high_water(process.pid))
       time.sleep(0.1)
@@ -84,7 +84,7 @@ def run(workdir, images, out, *options):
 
 
 def _high_water(pid):
-  """Largest resident size of a program so far, kB; 0 once it has ended."""
+  """Reads the largest resident size of a program, kB; 0 once it has ended."""
   for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
     if line.startswith("VmHWM:"):
       return int(line.split()[1])
@@ -92,7 +92,7 @@ def _high_water(pid):
 
 
 def coordinates(path):
-  """{file: [2 k]} of a csv file."""
+  """Reads a csv file: {file: [2 k]}."""
   with open(path, newline="") as file:
     header, *rows = csv.reader(file)
   k = sum(name.startswith("x") for name in header)
@@ -100,12 +100,12 @@ def coordinates(path):
 
 
 def largest_difference(a, b):
-  """Over the files of both: pixels."""
+  """Compares the files that both have: pixels."""
   return float(max(np.abs(a[name] - b[name]).max() for name in a.keys() & b))
 
 
 def by_pipeline(trained, folder, names):
-  """{file: [2 k]} with the images as training loads them."""
+  """Detects on images as training loads them: {file: [2 k]}."""
   frame = geometry.Frame.of(trained.config)
   function = landmark_function(trained.model, frame.image_size)
   paths = [str(folder / name) for name in names]

@@ -81,8 +81,8 @@ def test_gradient_of_the_perceptual_distance_is_autograds():
   assert error < 1e-3 * np.linalg.norm(image.grad.numpy())
 
 
-def test_half_precision_keeps_the_picture():
-  """bfloat16 is the type of the features; the picture itself stays float32."""
+def test_half_precision_keeps_the_image():
+  """bfloat16 is the type of the features; the image itself stays float32."""
   module = vgg.VGG(width=0.125, dtype=jnp.bfloat16)
   maps, variables = jax.eval_shape(
     module.init_with_output, jax.random.key(0), IMAGES

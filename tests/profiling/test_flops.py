@@ -25,7 +25,7 @@ def test_a_multiply_add_is_two_flop():
 
 
 def test_taps_on_the_padding_are_not_counted():
-  """A 5 x 5 convolution counts the taps that fall on the picture."""
+  """A 5 x 5 convolution counts the taps that fall on the image."""
   conv = nn.Conv(4, (5, 5), use_bias=False)
   image = jax.ShapeDtypeStruct((2, 9, 9, 3), jnp.float32)
   expected = 2 * 2 * 3 * 4 * taps(9, 5) ** 2

@@ -1,4 +1,4 @@
-"""Makes tests/golden/outputs.npz with torchvision's own networks.
+"""Makes tests/reference/golden/outputs.npz with torchvision's own networks.
 
 python -m tests.reference.golden.make
 """
@@ -15,7 +15,7 @@ PLACE = pathlib.Path(__file__).parent / "outputs.npz"
 
 
 def load(module, network, prefix=""):
-  """The module with the golden weights; every tensor must find its place."""
+  """Loads the golden weights into a module; every tensor must fit."""
   state = {
     name.removeprefix(prefix): torch.tensor(value)
     for name, value in weights.state(network).items()
@@ -29,8 +29,8 @@ def load(module, network, prefix=""):
 def main():
   """Runs torchvision's networks and writes a few hundred numbers of each map.
 
-  Keys are "NETWORK/STRIDE/LAYER" and "NETWORK/TAP"; beside each sample is the
-  largest activation of its map.
+  Keys are "NETWORK/STRIDE/LAYER" and "NETWORK/TAP"; "KEY/scale" holds the
+  largest activation of the map.
   """
   images, maps = weights.images(), {}
   for stride in weights.STRIDES:

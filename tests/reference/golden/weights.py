@@ -1,6 +1,6 @@
-"""Weights and images of the golden outputs: NumPy's, from a seed.
+"""Draws the weights and images of the golden outputs from a seed.
 
-`RandomState`, whose streams never change.
+By NumPy's `RandomState`, whose streams never change.
 """
 
 import numpy as np
@@ -13,12 +13,12 @@ LAYERS = ("layer3", "layer4")
 
 
 def images():
-  """One picture [1, 64, 48, 3] in [0, 1]."""
+  """Draws one image [1, 64, 48, 3] in [0, 1]."""
   return np.random.RandomState(0).uniform(size=(1, 64, 48, 3)).astype("f4")
 
 
 def state(network):
-  """A state dict as torchvision names it, without the classifier."""
+  """Draws a state dict with torchvision's names, without the classifier."""
   module, table = porting.NETWORKS[network]
   shapes = porting.shapes(module)
   rng = np.random.RandomState(NETWORKS.index(network))
@@ -38,7 +38,7 @@ def state(network):
 
 
 def sample(array):
-  """At most 512 numbers of a map [1, h, w, c], evenly spread."""
+  """Takes at most 512 numbers of a map [1, h, w, c], evenly spread."""
   flat = np.asarray(array).ravel()
   # An odd step passes through all channels.
   return flat[:: flat.size // 512 | 1].astype("f4")

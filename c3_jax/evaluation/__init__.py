@@ -7,16 +7,5 @@ everything that is measured between two images.
 """
 
 from c3_jax.evaluation.detect import landmark_function
-from c3_jax.evaluation.diagnostics import Diagnostics
 from c3_jax.evaluation.evaluator import Evaluator
-from c3_jax.evaluation.pairs.evaluator import PairEvaluator
 from c3_jax.evaluation.report import evaluate, table
-
-__all__ = [
-  "Diagnostics",
-  "Evaluator",
-  "PairEvaluator",
-  "evaluate",
-  "landmark_function",
-  "table",
-]

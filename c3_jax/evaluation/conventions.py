@@ -22,7 +22,6 @@ from c3_jax import geometry
 from c3_jax.errors import UserError
 from c3_jax.evaluation import regression
 
-MAIN = ("no_intercept", "intercept")
 HELD_OUT = 0.1  # IMM's share of the annotated training images.
 THRESHOLD = 10.0  # Of failure rate and area under the curve, per cent.
 
@@ -56,22 +55,28 @@ class Convention:
   @property
   def title(self):
     """The convention in words."""
-    words = "with intercept" if self.intercept else "without intercept"
-    if not self.intercept:
-      words += f", origin {'centre' if self.centre else 'corner'}"
-    words += ", first 90 %" if self.first else ""
-    return words + (f", ridge {self.ridge:g}" if self.ridge else "")
-
-  def fit(self, landmarks, points, size):
-    """Fits a `regression.Regressor` to training images, in corner pixels."""
-    n = first(len(points)) if self.first else len(points)
-    return regression.fit_regressor(
-      landmarks[:n],
-      points[:n],
-      intercept=self.intercept,
-      origin=size / 2 if self.centre else 0.0,
-      ridge=self.ridge * size**2,
+    origin = "centre" if self.centre else "corner"
+    return (
+      ("with intercept" if self.intercept else "without intercept")
+      + ("" if self.intercept else f", origin {origin}")
+      + (", first 90 %" if self.first else "")
+      + (f", ridge {self.ridge:g}" if self.ridge else "")
     )
+
+  def fit(self, data):
+    """Fits a `regression.Regressor` to the training images of `Data`."""
+    if self.first:
+      data = data.only(slice(first(len(data.train_points))))
+    return regression.fit_regressor(
+      data.train_landmarks,
+      data.train_points,
+      intercept=self.intercept,
+      origin=data.size / 2 if self.centre else 0.0,
+      ridge=self.ridge * data.size**2,
+    )
+
+
+MAIN = {each.name: each for each in (Convention(False), Convention(True))}
 
 
 def conventions(ridge=0.0):
@@ -114,6 +119,14 @@ class Data:
     pixels = (geometry.coords_to_corner_pixels(each, size) for each in coords)
     return cls(*pixels, size, normaliser)
 
+  def only(self, rows):
+    """Leaves out all training images but some."""
+    return dataclasses.replace(
+      self,
+      train_landmarks=self.train_landmarks[rows],
+      train_points=self.train_points[rows],
+    )
+
   def errors(self, regressor, normaliser=None):
     """Measures [m, P] per cent on the test images; NaN rows have no length."""
     return regression.point_errors(
@@ -123,18 +136,10 @@ class Data:
       image_size=self.size,
     )
 
-  def error(self, regressor):
-    """Averages `errors` over the test images that have a length."""
-    return float(
-      regression.defined(self.errors(regressor), self.normaliser).mean()
-    )
-
-  def intercept_error(self):
-    """Measures the error of the convention "intercept" alone."""
-    convention = Convention(intercept=True)
-    return self.error(
-      convention.fit(self.train_landmarks, self.train_points, self.size)
-    )
+  def error(self, convention):
+    """Fits, and averages `errors` over the test images that have a length."""
+    errors = self.errors(convention.fit(self))
+    return float(regression.defined(errors, self.normaliser).mean())
 
 
 def evaluate(data, *, ridge=0.0, few_shot=(), repeats=10, seed=0):
@@ -142,8 +147,7 @@ def evaluate(data, *, ridge=0.0, few_shot=(), repeats=10, seed=0):
 
   Args:
     data: `Data`.
-    ridge: penalty of the additional conventions, with lengths in image sides;
-      0 leaves them out.
+    ridge: as `conventions`.
     few_shot: numbers of training images to fit with instead of all.
     repeats: how many random choices of so many images.
     seed: of these choices.
@@ -160,26 +164,22 @@ def evaluate(data, *, ridge=0.0, few_shot=(), repeats=10, seed=0):
       "the regression has no annotated test images: mark some as split test, "
       "or evaluate on another dataset"
     )
-  fits = {
-    each.name: each.fit(data.train_landmarks, data.train_points, data.size)
-    for each in conventions(ridge)
-  }
-  every = {name: data.errors(fit) for name, fit in fits.items()}
+  titles = {each.name: each.title for each in conventions(ridge)}
+  fits = {each.name: each.fit(data) for each in conventions(ridge)}
   rows = {
-    name: regression.defined(errors, data.normaliser)
-    for name, errors in every.items()
+    name: regression.defined(data.errors(fit), data.normaliser)
+    for name, fit in fits.items()
   }
   per = lambda measure: {name: measure(rows[name]) for name in rows}  # noqa: E731
-  shape = regression.mean_shape(data.train_points)
   return {
     "n_train": len(data.train_points),
     "n_test": len(data.test_points),
     "n_skipped": len(data.test_points) - len(rows["intercept"]),
     "normaliser": normaliser_title(data.normaliser),
-    "conventions": {each.name: each.title for each in conventions(ridge)},
+    "conventions": titles,
     "error": per(lambda e: float(e.mean())),
     "mean_shape": regression.error_percent(
-      shape,
+      data.train_points.mean(0),
       data.test_points,
       normaliser=data.normaliser,
       image_size=data.size,
@@ -187,7 +187,7 @@ def evaluate(data, *, ridge=0.0, few_shot=(), repeats=10, seed=0):
     "per_point": per(lambda e: e.mean(0).tolist()),
     "failure_rate_10": per(lambda e: regression.failure_rate(e, THRESHOLD)),
     "auc_10": per(lambda e: regression.area_under_curve(e, THRESHOLD)),
-    "normalised_by": normalised_by(data, {name: fits[name] for name in MAIN}),
+    "normalised_by": normalised_by(data, fits),
     "backward": backward(data),
     "few_shot": few_shots(data, few_shot, repeats, seed),
     "few_shot_repeats": repeats,
@@ -206,12 +206,10 @@ def normalised_by(data, fits):
   """Measures {length: {convention: per cent}}; None without any length."""
   result = {}
   for normaliser in (data.normaliser, "box", "image"):
-    found = {}
-    for name, fit in fits.items():
-      errors = data.errors(fit, normaliser)
-      errors = errors[~np.isnan(errors).any(1)]
+    found = result[normaliser_title(normaliser)] = {}
+    for name in MAIN:
+      errors = regression.with_length(data.errors(fits[name], normaliser))
       found[name] = float(errors.mean()) if len(errors) else None
-    result[normaliser_title(normaliser)] = found
   return result
 
 
@@ -225,20 +223,18 @@ def backward(data):
     {convention: {"error": per cent, "per_landmark": [K per cents]}}.
   """
   result = {}
-  for name in MAIN:
-    fit = Convention(name == "intercept").fit(
-      data.train_points, data.train_landmarks, data.size
+  swapped = dataclasses.replace(
+    data, train_landmarks=data.train_points, train_points=data.train_landmarks
+  )
+  for name, convention in MAIN.items():
+    errors = regression.point_errors(
+      convention.fit(swapped).apply(data.test_points),
+      data.test_landmarks,
+      normaliser=data.normaliser,
+      image_size=data.size,
+      measured=data.test_points,
     )
-    errors = regression.defined(
-      regression.point_errors(
-        fit.apply(data.test_points),
-        data.test_landmarks,
-        normaliser=data.normaliser,
-        image_size=data.size,
-        measured=data.test_points,
-      ),
-      data.normaliser,
-    )
+    errors = regression.defined(errors, data.normaliser)
     result[name] = {
       "error": float(errors.mean()),
       "per_landmark": errors.mean(0).tolist(),
@@ -254,23 +250,12 @@ def few_shots(data, counts, repeats, seed):
     `counts` that is less than all; the deviation is that of a sample.
   """
   result, total = {}, len(data.train_points)
-  for n in counts:
-    if n >= total:
-      continue
-    errors = {name: [] for name in MAIN}
-    for repeat in range(repeats):
-      rng = np.random.default_rng((seed, n, repeat))
-      chosen = rng.choice(total, n, replace=False)
-      for name in MAIN:
-        fit = Convention(name == "intercept").fit(
-          data.train_landmarks[chosen], data.train_points[chosen], data.size
-        )
-        errors[name].append(data.error(fit))
-    result[str(n)] = {
-      name: {
-        "mean": float(np.mean(values)),
-        "deviation": float(np.std(values, ddof=1)) if repeats > 1 else None,
-      }
-      for name, values in errors.items()
-    }
+  for n in (n for n in counts if n < total):
+    rngs = (np.random.default_rng((seed, n, i)) for i in range(repeats))
+    parts = [data.only(rng.choice(total, n, replace=False)) for rng in rngs]
+    found = result[str(n)] = {}
+    for name, convention in MAIN.items():
+      errors = [part.error(convention) for part in parts]
+      deviation = float(np.std(errors, ddof=1)) if repeats > 1 else None
+      found[name] = {"mean": float(np.mean(errors)), "deviation": deviation}
   return result

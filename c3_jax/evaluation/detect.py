@@ -1,5 +1,7 @@
 """Images -> network -> landmarks, for whole datasets and for new images."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,24 +13,19 @@ from c3_jax.runtime import parallel
 
 
 def landmark_function(model, image_size, *, certainty=False):
-  """Makes the pmapped detector of a `C3`.
+  """Makes the pmapped detector of a `C3`: (variables, batch) -> landmarks.
 
-  Args:
-    model: `C3`.
-    image_size: side of the frame in pixels.
-    certainty: give the `confidence` [n, k] of the landmarks, too.
-
-  Returns:
-    A function (variables, batch) -> landmarks [n, k, 2] in [-1, 1] of the
-    frame. The batch has image, uint8 [n, s, s, 3], and may have warp, float32
-    [n, 2, 3]: pull maps under which the images are seen.
+  They are [n, k, 2] in [-1, 1] of the frame, whose side is image_size; with
+  certainty, their `confidence` [n, k] is given, too. The batch has image, uint8
+  [n, s, s, 3], and may have warp, float32 [n, 2, 3]: pull maps under which the
+  images are seen.
   """
 
   def run(variables, batch):
     images = batch["image"]
     if "warp" in batch:
-      loaded = geometry.network_input(images, images.shape[1])
-      images = _warped(loaded, batch["warp"], image_size)
+      images = geometry.network_input(images, images.shape[1])
+      images = _warped(images, batch["warp"], image_size)
     else:
       images = geometry.network_input(images, image_size)
     pose = model.apply(variables, images, method=C3.detect)
@@ -41,17 +38,14 @@ def landmark_function(model, image_size, *, certainty=False):
 
 def _warped(images, matrices, size):
   """Samples frames [n, size, size, c] of loaded images under pull maps."""
-  extent = images.shape[1] / size
   grid = geometry.grid(size, size)
-  return jax.vmap(
-    lambda image, matrix: warp.sample(
-      image, warp.affine(matrix, grid), extent=extent
-    )
-  )(images, matrices)
+  coords = jax.vmap(lambda matrix: warp.affine(matrix, grid))(matrices)
+  sample = functools.partial(warp.sample, extent=images.shape[1] / size)
+  return jax.vmap(sample)(images, coords)
 
 
 def confidence(points, probability):
-  """Measures how concentrated the softmax map of each landmark is.
+  """Measures how concentrated the softmax map of each landmark is: [n, k].
 
   One minus the root mean square distance of the map's probability from the
   landmark, in units of that of a flat map. A map with all of it in one cell
@@ -60,9 +54,6 @@ def confidence(points, probability):
   Args:
     points: [n, k, 2], (x, y) in [-1, 1], the expectations of the maps.
     probability: [n, h, w, k], which sums to 1 over each map.
-
-  Returns:
-    [n, k] in [0, 1].
   """
   cells = geometry.grid(*probability.shape[1:3])
   square = lambda cells, points: jnp.sum((cells - points) ** 2, -1)  # noqa: E731
@@ -73,16 +64,13 @@ def confidence(points, probability):
 
 
 def detect(function, variables, dataset, *, batch_size, warps=None):
-  """Finds the landmarks of every image of a dataset.
+  """Finds the landmarks of a dataset of n images, in order: [n, k, 2].
 
   Args:
     function, variables: `landmark_function` and its variables.
-    dataset: `Dataset` of n images.
+    dataset: `Dataset`.
     batch_size: a multiple of the local devices.
     warps: float32 [n, 2, 3], the pull map of each image, or None.
-
-  Returns:
-    [n, k, 2] in the order of the dataset.
   """
   found = np.zeros((len(dataset), 0, 2), np.float32)
   for batch in dataset.eval_batches(batch_size):
@@ -97,15 +85,10 @@ def detect(function, variables, dataset, *, batch_size, warps=None):
 
 
 def random_similarities(n, options):
-  """Draws the seeded similarity transforms of a perturbed evaluation.
+  """Draws seeded similarity transforms, pull maps: float32 [n, 2, 3].
 
-  Args:
-    n: how many.
-    options: seed; rotation in degrees, scale as a fraction and shift as a
-      fraction of the image side, each the half width of a uniform law.
-
-  Returns:
-    float32 [n, 2, 3], pull maps.
+  `options` has the seed, and the half width of a uniform law for each of:
+  rotation in degrees, scale, shift as a fraction of the image side.
   """
   rng = np.random.default_rng(options["seed"])
   draw = lambda half, *shape: rng.uniform(-half, half, (n, *shape))  # noqa: E731
@@ -118,7 +101,6 @@ def random_similarities(n, options):
 
 def see_through(matrices, points):
   """Moves points [n, p, 2] of images to where pull maps [n, 2, 3] show them."""
-  linear, shift = matrices[:, :, :2], matrices[:, :, 2]
-  return np.linalg.solve(linear[:, None], (points - shift[:, None])[..., None])[
-    ..., 0
-  ].astype(np.float32)
+  linear, shift = matrices[:, None, :, :2], matrices[:, None, :, 2]
+  seen = np.linalg.solve(linear, (points - shift)[..., None])
+  return seen[..., 0].astype(np.float32)

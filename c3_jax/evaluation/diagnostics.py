@@ -31,16 +31,15 @@ ADVICE = {
 
 
 def faults(points, *, merged, still, border):
-  """Finds landmarks that say nothing.
+  """Finds landmarks that say nothing; thresholds are fractions of the side.
 
   Args:
     points: [n, k, 2] landmarks of n images, (x, y) in [-1, 1].
-    merged: two landmarks are merged whose distance, averaged over the images,
-      is less than this fraction of the side.
+    merged: two landmarks are merged whose mean distance is less than this.
     still: a landmark is still whose deviation from its mean place (root mean
-      square) is less than this fraction of the side.
-    border: a landmark is glued to the border that is nearer to it than this
-      fraction of the side in more than half of the images.
+      square) is less than this.
+    border: a landmark is glued to the border that is nearer to it than this in
+      more than half of the images.
 
   Returns:
     dict merged, still, border -> sorted list of landmarks.
@@ -65,19 +64,13 @@ class Diagnostics:
   """Counts the faults on the first training images, and warns of new ones."""
 
   def __init__(self, config, evaluator, dataset, stages):
-    """Reads the thresholds.
+    """Reads `config.eval.diagnostics`; `dataset` has the training images.
 
-    Args:
-      config: `config.eval.diagnostics` is used.
-      evaluator: `Evaluator`.
-      dataset: training images.
-      stages: of the run; without one that trains the landmarks there is
-        nothing to count.
+    Without a stage that trains the landmarks there is nothing to count.
     """
-    options = config.eval.diagnostics.to_dict()
-    trained = any("pose" in stage.train for stage in stages)
-    self._count = min(options.pop("images"), len(dataset)) if trained else 0
-    self._thresholds = options
+    self._thresholds = config.eval.diagnostics.to_dict()
+    n = min(self._thresholds.pop("images"), len(dataset))
+    self._count = n if any("pose" in stage.train for stage in stages) else 0
     self._evaluator, self._dataset = evaluator, dataset
     self._before = {name: [] for name in ADVICE}
 
@@ -85,9 +78,8 @@ class Diagnostics:
     """Counts landmarks_merged, landmarks_still and landmarks_border: a dict."""
     if not self._count:
       return {}
-    points = self._evaluator.first_landmarks(
-      variables, self._dataset, self._count
-    )
+    images = self._dataset.first(self._count)
+    points = self._evaluator.landmarks(variables, images)
     found = faults(points, **self._thresholds)
     for name, landmarks in found.items():
       if set(landmarks) - set(self._before[name]):

@@ -15,6 +15,8 @@ from c3_jax.evaluation.detect import (
 )
 from c3_jax.evaluation.pairs.evaluator import PairEvaluator
 
+INTERCEPT = conventions.MAIN["intercept"]
+
 
 def normaliser(config):
   """Reads `config.eval.normaliser` as `regression.point_errors` takes it."""
@@ -38,20 +40,14 @@ class Evaluator:
       UserError: `config.eval` is refused, or does not fit the points.
     """
     check_options(config.eval)
-    self._options = {
-      "ridge": config.eval.ridge,
-      "few_shot": tuple(config.eval.few_shot),
-      "repeats": config.eval.repeats,
-    }
-    self._function = landmark_function(model, config.data.image_size)
+    self._options, self._splits = config.eval, splits
+    self._size, self._normaliser = config.data.image_size, normaliser(config)
+    self._function = landmark_function(model, self._size)
     self._pairs = self._validation = None
     if splits.test is not None:
       self._pairs = PairEvaluator(config, model, splits.test)
     if isinstance(splits.fit, PairedDataset):
       self._validation = PairEvaluator(config, model, splits.fit)
-    self._splits = splits
-    self._size = config.data.image_size
-    self._normaliser = normaliser(config)
     if self.annotated and not self.listed_pairs:
       # Refuse one that does not fit the points before hours of training.
       regression.point_errors(
@@ -62,7 +58,6 @@ class Evaluator:
       )
     devices = jax.local_device_count()
     self._batch_size = -(-config.eval.batch_size // devices) * devices
-    self._perturbation = config.eval.perturbation.to_dict()
 
   @property
   def annotated(self):
@@ -74,23 +69,14 @@ class Evaluator:
     """Whether the test images come as pairs, for alignment."""
     return isinstance(self._splits.test, PairedDataset)
 
-  def landmarks(self, variables, split, warps=None):
-    """Finds the landmarks [n, k, 2] of one split, fit, test or train."""
+  def landmarks(self, variables, dataset, warps=None):
+    """Finds the landmarks [n, k, 2] of a dataset, as `detect`."""
     return detect(
       self._function,
       variables,
-      getattr(self._splits, split),
+      dataset,
       batch_size=self._batch_size,
       warps=warps,
-    )
-
-  def first_landmarks(self, variables, dataset, n):
-    """Finds the landmarks [n, k, 2] of the first n images of a dataset.
-
-    Listed pairs are represented by their sources.
-    """
-    return detect(
-      self._function, variables, dataset.first(n), batch_size=self._batch_size
     )
 
   def held_out_error(self, variables):
@@ -110,37 +96,40 @@ class Evaluator:
     cut = conventions.first(n)
     if n - cut < 5:
       return None
-    found, points = self.landmarks(variables, "fit"), fit.points
-    return self._pixels(
-      found[:cut], points[:cut], found[cut:], points[cut:]
-    ).intercept_error()
+    found, points = self.landmarks(variables, fit), fit.points
+    data = self._data(found[:cut], points[:cut], found[cut:], points[cut:])
+    return data.error(INTERCEPT)
 
   def regress(self, variables, *, perturb=False):
     """Runs `conventions.evaluate` on the test images, fitted on the fit images.
 
     With `perturb`, both are seen under seeded random similarity transforms.
     """
-    options = self._options | ({"few_shot": ()} if perturb else {})
-    return conventions.evaluate(self._data(variables, perturb), **options)
+    return conventions.evaluate(
+      self._found(variables, perturb),
+      ridge=self._options.ridge,
+      few_shot=() if perturb else self._options.few_shot,
+      repeats=self._options.repeats,
+    )
 
   def intercept_error(self, variables, *, perturb=False):
     """Measures the number "intercept" of `regress` alone."""
-    return self._data(variables, perturb).intercept_error()
+    return self._found(variables, perturb).error(INTERCEPT)
 
-  def _data(self, variables, perturb):
+  def _found(self, variables, perturb):
+    """Finds the landmarks of both splits: `conventions.Data`."""
     arrays = []
-    for i, split in enumerate(("fit", "test")):
-      dataset = getattr(self._splits, split)
+    for i, dataset in enumerate((self._splits.fit, self._splits.test)):
       warps, points = None, dataset.points
       if perturb:
-        options = self._perturbation
-        options = options | {"seed": (options["seed"], i)}
+        options = self._options.perturbation.to_dict()
+        options["seed"] = options["seed"], i
         warps = random_similarities(len(dataset), options)
         points = see_through(warps, points)
-      arrays += [self.landmarks(variables, split, warps), points]
-    return self._pixels(*arrays)
+      arrays += [self.landmarks(variables, dataset, warps), points]
+    return self._data(*arrays)
 
-  def _pixels(self, *arrays):
+  def _data(self, *arrays):
     return conventions.Data.of(
       *arrays, size=self._size, normaliser=self._normaliser
     )
@@ -163,9 +152,7 @@ def check_options(options):
     )
   if options.ridge < 0:
     raise UserError(f"config.eval.ridge={options.ridge}: use 0 or more.")
-  for key, values in (
-    ("few_shot", options.few_shot),
-    ("repeats", [options.repeats]),
-  ):
+  counts = {"few_shot": options.few_shot, "repeats": [options.repeats]}
+  for key, values in counts.items():
     if any(not isinstance(n, int) or n < 1 for n in values):
       raise UserError(f"config.eval.{key}={options[key]}: use 1 or more.")

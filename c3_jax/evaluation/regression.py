@@ -41,10 +41,7 @@ class Regressor:
   @classmethod
   def from_json(cls, value):
     """Inverts `as_json`."""
-    return cls(
-      np.asarray(value["weights"], np.float64),
-      np.asarray(value["bias"], np.float64),
-    )
+    return cls(*(np.asarray(value[x], float) for x in ("weights", "bias")))
 
 
 def fit_regressor(landmarks, points, *, intercept, origin=0.0, ridge=0.0):
@@ -54,13 +51,13 @@ def fit_regressor(landmarks, points, *, intercept, origin=0.0, ridge=0.0):
   of least norm is taken then.
 
   Args:
-    landmarks: [n, K, 2] discovered landmarks, corner-origin pixels.
-    points: [n, P, 2] annotated points of the same images, corner-origin pixels.
+    landmarks: [n, K, 2], discovered, in corner-origin pixels.
+    points: [n, P, 2], annotated in the same images, in corner-origin pixels.
     intercept: whether the bias is fitted too; it is never penalised.
-    origin: where (0, 0) lies for a fit without intercept, in pixels from the
-      corner, the same in x and y.
-    ridge: penalty: this times the sum of the squared weights is added to the
-      sum of the squared distances in pixels.
+    origin: x and y of the origin of a fit without intercept, in pixels from
+      the corner.
+    ridge: this times the sum of the squared weights is added to the sum of the
+      squared distances in pixels.
 
   Returns:
     A `Regressor`.
@@ -79,23 +76,17 @@ def fit_regressor(landmarks, points, *, intercept, origin=0.0, ridge=0.0):
   x, y = _flatten(landmarks), _flatten(points)
   _check_finite("landmarks", x)
   _check_finite("annotated points", y)
-  if intercept:
-    zero_x, zero_y = x.mean(0), y.mean(0)
-  else:
-    zero_x, zero_y = np.full(x.shape[1], origin), np.full(y.shape[1], origin)
+  zero_x, zero_y = (
+    each.mean(0) if intercept else np.full(each.shape[1], origin)
+    for each in (x, y)
+  )
   u, s, vt = np.linalg.svd(x - zero_x, full_matrices=False)
-  # Landmarks come from the network as float32. A direction of smaller spread
-  # than their rounding is noise, which would get enormous weights when
-  # landmarks have collapsed.
+  # Landmarks are float32. Where they have collapsed, a direction of smaller
+  # spread than their rounding is noise, which would get enormous weights.
   kept = s > np.finfo(np.float32).eps * np.linalg.norm(x)
   u, s, vt = u[:, kept], s[kept], vt[kept]
   weights = vt.T @ ((s / (s**2 + ridge))[:, None] * (u.T @ (y - zero_y)))
   return Regressor(weights, zero_y - zero_x @ weights)
-
-
-def mean_shape(points):
-  """Averages each annotated point: [n, P, 2] to [P, 2]."""
-  return np.asarray(points, np.float64).mean(0)
 
 
 def point_errors(
@@ -107,16 +98,14 @@ def point_errors(
     predicted: [n, P, 2], or [P, 2] for one shape for all images.
     points: [n, P, 2], annotated, in the same unit as predicted.
     normaliser: the length: the indices of two annotated points, for their
-      distance in the image at hand (centres of the eyes, outer corners ..);
-      "box", the square root of the area of the smallest upright box around all
-      points; or "image", the image side.
+      distance in the image at hand; "box", the square root of the area of the
+      smallest upright box around all points; or "image", the image side.
     image_size: the image side in the unit of points; used by "image" only.
-    measured: [n, Q, 2], the points that the length is measured on, where they
-      are not `points`.
+    measured: [n, Q, 2], where the length is not measured on `points`.
 
   Returns:
     [n, P] float64. Rows whose length is 0 (the two points coincide, or the box
-    is flat) have no error and are NaN; nothing else is.
+    is flat) are NaN; nothing else is.
 
   Raises:
     UserError: the normaliser does not fit the points, or a value is not finite.
@@ -133,11 +122,8 @@ def point_errors(
 def error_percent(predicted, points, *, normaliser=(0, 1), image_size=None):
   """Averages the error over points and images, in per cent (papers' "MSE").
 
-  Images whose two normalising points coincide are left out. Arguments as
-  `point_errors`.
-
-  Raises:
-    UserError: as `point_errors`, or all images are left out.
+  Images without a length are left out. Arguments and errors are those of
+  `point_errors` and `defined`.
   """
   errors = point_errors(
     predicted, points, normaliser=normaliser, image_size=image_size
@@ -148,25 +134,19 @@ def error_percent(predicted, points, *, normaliser=(0, 1), image_size=None):
 def failure_rate(errors, threshold=10.0):
   """Counts images whose mean error is above the threshold, in per cent.
 
-  Args:
-    errors: [n, P] from `point_errors`; NaN rows are left out.
-    threshold: per cent.
+  `errors` [n, P] are those of `point_errors`; NaN rows are left out.
   """
-  errors = errors[~np.isnan(errors).any(1)]
-  return float(100 * (errors.mean(1) > threshold).mean())
+  return float(100 * (with_length(errors).mean(1) > threshold).mean())
 
 
 def area_under_curve(errors, threshold=10.0):
   """Integrates the curve of errors up to a threshold, in per cent.
 
   The curve is the share of images whose mean error is at most e, for e from 0
-  to the threshold: 100 where no image has an error.
-
-  Args:
-    errors: [n, P] from `point_errors`; NaN rows are left out.
-    threshold: per cent.
+  to the threshold: 100 where no image has an error. `errors` [n, P] are those
+  of `point_errors`; NaN rows are left out.
   """
-  errors = errors[~np.isnan(errors).any(1)].mean(1)
+  errors = with_length(errors).mean(1)
   return float(100 * np.maximum(0, 1 - errors / threshold).mean())
 
 
@@ -199,11 +179,7 @@ def _normalising_length(points, normaliser, image_size):
       )
     return np.full(len(points), float(image_size))
   count = points.shape[1]
-  if (
-    len(normaliser) != 2
-    or normaliser[0] == normaliser[1]
-    or not all(0 <= index < count for index in normaliser)
-  ):
+  if len(normaliser) != 2 or len({*normaliser} & {*range(count)}) != 2:
     raise UserError(
       f"eval.normaliser is {tuple(normaliser)} for {count} points: give two "
       f'different indices from 0 to {count - 1}, "box" or "image"'
@@ -212,13 +188,18 @@ def _normalising_length(points, normaliser, image_size):
   return np.linalg.norm(points[:, first] - points[:, second], axis=-1)
 
 
+def with_length(errors):
+  """Selects the rows of `point_errors` that are not NaN."""
+  return errors[~np.isnan(errors).any(1)]
+
+
 def defined(errors, normaliser):
   """Selects the rows of `point_errors` that have an error.
 
   Raises:
     UserError: there is none.
   """
-  rows = errors[~np.isnan(errors).any(1)]
+  rows = with_length(errors)
   if not len(rows):
     raise UserError(
       f"the length of eval.normaliser, {normaliser}, is 0 in all "

@@ -7,18 +7,14 @@ from c3_jax.runtime import files
 
 
 def evaluate(config, evaluator, variables, untrained, step, workdir):
-  """Writes eval/DATASET.json, or eval/NAME.json, and returns its content.
+  """Writes eval/DATASET.json, or eval/NAME.json: the dict written.
 
   Args:
     config: of the run.
     evaluator: `Evaluator` with annotated splits.
-    variables: trained params and batch_stats.
-    untrained: those of the same network before training.
+    variables, untrained: params and batch_stats after and before training.
     step: int, of the checkpoint.
     workdir: folder of the run.
-
-  Returns:
-    The dict written.
   """
   name = config.eval.name or config.data.name
   report = {
@@ -30,10 +26,8 @@ def evaluate(config, evaluator, variables, untrained, step, workdir):
   if not evaluator.listed_pairs:
     report |= _with_baselines(evaluator, variables, untrained)
     if config.eval.perturb:
-      report["perturbed"] = config.eval.perturbation.to_dict()
-      report["perturbed"] |= _with_baselines(
-        evaluator, variables, untrained, perturb=True
-      )
+      found = _with_baselines(evaluator, variables, untrained, perturb=True)
+      report["perturbed"] = config.eval.perturbation.to_dict() | found
   report |= evaluator.measure_pairs(variables, untrained)
   path = pathlib.Path(workdir) / "eval" / f"{name}.json"
   path.parent.mkdir(exist_ok=True)
@@ -58,31 +52,29 @@ def table(report):
     lines[0] += (
       f", {report['n_train']} images to fit, {report['n_test']} to test"
     )
-    rows = _regression_rows("", report)
+    rows = _regression_rows(report)
     if "perturbed" in report:
-      rows += _regression_rows("perturbed: ", report["perturbed"])
+      perturbed = _regression_rows(report["perturbed"])
+      rows += [(f"perturbed: {name}", value) for name, value in perturbed]
     lines += _block(f"mean distance / {report['normaliser']}, %", rows)
     lines += _detail_lines(report)
   return "\n".join([*lines, *pair_lines(report)])
 
 
-def _regression_rows(title, part):
-  rows = [
-    (f"{title}regression {words}", part["error"][name])
-    for name, words in part["conventions"].items()
-  ]
-  return rows + [
-    (
-      f"{title}same network untrained, with intercept",
-      part["baseline"]["untrained"],
+def _regression_rows(part):
+  baseline = part["baseline"]
+  return [
+    *(
+      (f"regression {words}", part["error"][name])
+      for name, words in part["conventions"].items()
     ),
-    (f"{title}mean shape", part["baseline"]["mean_shape"]),
+    ("same network untrained, with intercept", baseline["untrained"]),
+    ("mean shape", baseline["mean_shape"]),
   ]
 
 
 def _detail_lines(report):
   """Lists the other numbers of `conventions.evaluate`, with intercept."""
-  words = report["conventions"]["intercept"]
   rows = [
     (f"divided by {name}", found["intercept"])
     for name, found in report["normalised_by"].items()
@@ -94,15 +86,13 @@ def _detail_lines(report):
     if deviation is not None:
       name += f", deviation {deviation:.2f}"
     rows.append((name, mean))
+  backward = report["backward"]["intercept"]["error"]
   rows += [
-    (
-      "backward: landmarks from annotated points",
-      report["backward"]["intercept"]["error"],
-    ),
+    ("backward: landmarks from annotated points", backward),
     ("images with an error above 10 %", report["failure_rate_10"]["intercept"]),
     ("area under the curve up to 10 %", report["auc_10"]["intercept"]),
   ]
-  return _block(f"regression {words}, %", rows)
+  return _block(f"regression {report['conventions']['intercept']}, %", rows)
 
 
 def pair_lines(report):
@@ -130,10 +120,10 @@ def pair_lines(report):
     if found.get("truth") is not None:
       name = "landmarks carried by the true correspondence"
       rows.insert(1, (name, found["truth"]))
-    found = report["disentanglement"]["pose_error"]
+    swap = report["disentanglement"]["pose_error"]
     rows += [
-      ("landmarks of a swap to those asked for", found["to_pose"]),
-      ("landmarks of a swap to the other image's", found["to_appearance"]),
+      ("landmarks of a swap to those asked for", swap["to_pose"]),
+      ("landmarks of a swap to the other image's", swap["to_appearance"]),
     ]
     lines += _block("distance / image side, %", rows)
   return lines
@@ -142,13 +132,15 @@ def pair_lines(report):
 def _alignment_lines(found):
   key = CHOSEN
   rows = [
-    (name.replace("identity", "left in place"), values[key])
-    for name, values in found["readings"].items()
-  ]
-  rows += [("flow, same network untrained", found["untrained"]["flow"][key])]
-  rows += [
-    (f"flow, list {name} ({part['pairs']})", part["readings"]["flow"][key])
-    for name, part in found["lists"].items()
+    *(
+      (name.replace("identity", "left in place"), values[key])
+      for name, values in found["readings"].items()
+    ),
+    ("flow, same network untrained", found["untrained"]["flow"][key]),
+    *(
+      (f"flow, list {name} ({part['pairs']})", part["readings"]["flow"][key])
+      for name, part in found["lists"].items()
+    ),
   ]
   return _block(f"PCK {key} of {found['pairs']} pairs, %", rows)
 

@@ -1,29 +1,22 @@
 """The figures of a run: landmarks, swaps, template face, transfer, curves."""
 
+import functools
 import pathlib
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from c3_jax import geometry
 from c3_jax.data import PairedDataset
 from c3_jax.evaluation import regression
 from c3_jax.evaluation.evaluator import normaliser
-from c3_jax.evaluation.pairs.transfer import transferred
+from c3_jax.evaluation.pairs.transfer import carry
 from c3_jax.figures import curves, grids
 
 SHOWN = 18
 SWAPPED = 6
 ROW = 8
 CARRIED = 5
-
-
-def encode(model, images):
-  """Encodes images: (landmarks, gaussian maps, a, f')."""
-  encoding = model.encode(images)
-  pose = encoding.pose
-  return pose.points, pose.maps, encoding.appearance, encoding.features
 
 
 def draw_run(config, workdir, model, splits, variables, evaluator, report):
@@ -44,17 +37,15 @@ def draw_run(config, workdir, model, splits, variables, evaluator, report):
   size = config.data.image_size
   images, annotated = shown_images(dataset, size)
   apply = lambda method, *args: jax.device_get(  # noqa: E731
-    jax.jit(lambda v, *args: model.apply(v, *args, method=method))(
-      variables, *args
-    )
+    jax.jit(functools.partial(model.apply, method=method))(variables, *args)
   )
-  points, maps, a, features = apply(encode, images)
-  predicted = None
+  a, pose, features = apply("encode", images)
+  points, maps, predicted = pose.points, pose.maps, None
   if report is not None and "regressor" in report:
     regressor = regression.Regressor.from_json(report["regressor"]["intercept"])
     pixels = regressor.apply(geometry.coords_to_corner_pixels(points, size))
     predicted = geometry.corner_pixels_to_coords(pixels, size)
-    found = evaluator.landmarks(variables, "test")
+    found = evaluator.landmarks(variables, splits.test)
     errors = image_errors(config, splits, found, report)
     curves.error_curve_figure(folder / "errors.png", errors)
   grids.landmarks_figure(
@@ -65,15 +56,10 @@ def draw_run(config, workdir, model, splits, variables, evaluator, report):
     predicted,
   )
   m = min(SWAPPED, len(images))
-  grid_a = jnp.repeat(a[:m], m, 0)
-  grid_p = jnp.tile(maps[:m], (m, 1, 1, 1))
-  swapped = apply("decode", grid_a, grid_p)
-  grids.swap_figure(
-    folder / "swaps.png",
-    images[:m],
-    images[:m],
-    swapped.reshape(m, m, *images.shape[1:]),
-  )
+  i, j = np.divmod(np.arange(m * m), m)
+  swapped = apply("decode", a[i], maps[j])
+  swapped = swapped.reshape(m, m, *images.shape[1:])
+  grids.swap_figure(folder / "swaps.png", images[:m], images[:m], swapped)
   a, p = a[:ROW], maps[:ROW]
   grids.template_figure(
     folder / "template.png",
@@ -83,7 +69,8 @@ def draw_run(config, workdir, model, splits, variables, evaluator, report):
     apply("decode", a, np.zeros_like(p)),
   )
   first, second = (slice(i, 2 * CARRIED, 2) for i in (0, 1))
-  carried = apply(transferred, features[first], features[second], points[first])
+  scores = apply("match", features[second], features[first])
+  carried = jax.jit(carry)(scores, points[first])
   grids.transfer_figure(
     folder / "transfer.png",
     images[first],
@@ -92,17 +79,13 @@ def draw_run(config, workdir, model, splits, variables, evaluator, report):
     carried,
     points[first],
   )
-  log = pathlib.Path(workdir) / "metrics.jsonl"
-  if log.exists():
-    curves.curves_figure(folder / "curves.png", log)
+  metrics = pathlib.Path(workdir) / "metrics.jsonl"
+  if metrics.exists():
+    curves.curves_figure(folder / "curves.png", metrics)
 
 
 def shown_images(dataset, size):
-  """Chooses the images that are shown.
-
-  Args:
-    dataset: of images, or of listed pairs.
-    size: side of the model frame in pixels.
+  """Chooses the images that are shown, of a dataset of images or pairs.
 
   Returns:
     (images, points): [n, size, size, 3] in [0, 1], n even, in pairs (0, 1),
@@ -124,13 +107,10 @@ def shown_images(dataset, size):
 
 
 def image_errors(config, splits, found, report):
-  """Measures the error of each test image, for the figure of error curves.
+  """Measures the error of each test image: {name: [n] per cent}.
 
-  `found` are their landmarks [n, k, 2].
-
-  Returns:
-    {name: [n] per cent} for the regressors with and without intercept, and for
-    the mean training shape.
+  `found` are their landmarks [n, k, 2]. The names are those of the regressors
+  with and without intercept, and "mean shape", of the training images.
   """
   size = config.data.image_size
   pixels = lambda points: geometry.coords_to_corner_pixels(points, size)  # noqa: E731
@@ -140,8 +120,7 @@ def image_errors(config, splits, found, report):
     ).apply(pixels(found))
     for name in ("intercept", "no_intercept")
   }
-  shape = regression.mean_shape(pixels(splits.fit.points))
-  estimates["mean shape"] = np.broadcast_to(shape, (len(found), *shape.shape))
+  estimates["mean shape"] = pixels(splits.fit.points).mean(0)
   return {
     name: regression.point_errors(
       points,

@@ -232,7 +232,7 @@ def test_numbers_do_not_depend_on_devices_or_batches(
 def test_batch_size_need_not_suit_the_devices():
   """`config.eval.batch_size` is rounded up to the devices; numbers stay."""
   results = [
-    evaluator(batch_size=batch_size)[1].landmarks(jnp.float32(1), "test")
+    evaluator(batch_size=batch_size)[1].landmarks(jnp.float32(1), dots(30, 2))
     for batch_size in (1, 7, 64)
   ]
   for result in results[1:]:
@@ -242,7 +242,7 @@ def test_batch_size_need_not_suit_the_devices():
 def test_held_out_error_is_that_of_the_last_tenth():
   """The fit images alone are used: nine tenths to fit, one to measure."""
   _, each = evaluator(fit=60)
-  found = each.landmarks(jnp.float32(1), "fit")
+  found = each.landmarks(jnp.float32(1), dots(60, 1))
   points = dots(60, 1).points.astype(float)
   design = np.concatenate([found.reshape(60, 4), np.ones((60, 1))], 1)
   weights = np.linalg.lstsq(design[:54], points[:54].reshape(54, 4))[0]

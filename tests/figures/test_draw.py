@@ -70,7 +70,7 @@ def test_error_curves_have_the_errors_of_the_report():
   variables = initial.untrained(config, model)
   evaluator = Evaluator(config, model, splits)
   report = evaluator.regress(variables)
-  found = evaluator.landmarks(variables, "test")
+  found = evaluator.landmarks(variables, test)
   errors = draw.image_errors(config, splits, found, report)
   assert all(value.shape == (9,) for value in errors.values())
   expected = {

@@ -23,6 +23,7 @@ Four readings carry the points:
 """
 
 import dataclasses
+import itertools
 
 import numpy as np
 
@@ -59,18 +60,16 @@ class Frame:
 
 def frame(definition, batch):
   """Makes the `Frame` of one of `DEFINITIONS` for a batch of pairs."""
-  sizes = [np.asarray(batch[f"size_{x}"], float) for x in ("source", "target")]
-  source, target = (
+  images = ("source", "target")
+  sizes = [np.asarray(batch[f"size_{x}"], float) for x in images]
+  source, target = points = [
     geometry.coords_to_one_based_pixels(batch[f"points_{x}"], size)
-    for x, size in zip(("source", "target"), sizes)
-  )
+    for x, size in zip(images, sizes)
+  ]
   if definition == "scnet":
     square = np.full_like(sizes[0], SCNET_SIDE)
-    source, target = (
-      points * SCNET_SIDE / size[:, None]
-      for points, size in zip((source, target), sizes)
-    )
-    return Frame(source, target, square, square, square[:, 0])
+    scaled = (p * SCNET_SIDE / s[:, None] for p, s in zip(points, sizes))
+    return Frame(*scaled, square, square, square[:, 0])
   if definition == "image":
     length = sizes[0].max(1)
   else:
@@ -94,7 +93,7 @@ def blend(cells, points):
   """Reads matches between cells as NC-Net does.
 
   Args:
-    cells: int [n, h, w] from `matched_cells`, maps of h x w cells.
+    cells: int [n, h, w] from `matched_cells`.
     points: [n, P, 2] in NC-Net's coordinates, of the target.
 
   Returns:
@@ -108,33 +107,27 @@ def blend(cells, points):
   left = np.clip((x[..., None] > line_x).sum(-1) - 1, 0, w - 2)
   top = np.clip((y[..., None] > line_y).sum(-1) - 1, 0, h - 2)
   total, area = 0, 0
-  for right in (0, 1):
-    for below in (0, 1):
-      weight = np.abs(x - line_x[left + 1 - right])
-      weight = weight * np.abs(y - line_y[top + 1 - below])
-      cell = cells[np.arange(n)[:, None], top + below, left + right]
-      match = np.stack([line_x[cell % w], line_y[cell // w]], -1)
-      total, area = total + weight[..., None] * match, area + weight
+  for right, below in itertools.product((0, 1), repeat=2):
+    weight = np.abs(x - line_x[left + 1 - right])
+    weight = weight * np.abs(y - line_y[top + 1 - below])
+    cell = cells[np.arange(n)[:, None], top + below, left + right]
+    match = np.stack([line_x[cell % w], line_y[cell // w]], -1)
+    total, area = total + weight[..., None] * match, area + weight
   return total / area[..., None]
 
 
+def carry(batch, points):
+  """Carries points [n, p, 2] of the target by the spline of the landmarks."""
+  landmarks = batch["landmarks_target"], batch["landmarks_source"]
+  return spline.carry(*landmarks, points)
+
+
 def with_landmarks(batch):
-  """Weights C^ by where the landmarks carry each cell of the target.
-
-  Args:
-    batch: from `matching.matched`.
-
-  Returns:
-    [n, h, w, h, w], like scores.
-  """
+  """Weights C^ by where the landmarks carry each cell: [n, h, w, h, w]."""
   scores = batch["scores"]
   n, h, w = scores.shape[:3]
   grid = np.asarray(geometry.grid(h, w), np.float64).reshape(h * w, 2)
-  place = spline.carry(
-    batch["landmarks_target"],
-    batch["landmarks_source"],
-    np.broadcast_to(grid, (n, h * w, 2)),
-  )
+  place = carry(batch, np.broadcast_to(grid, (n, h * w, 2)))
   weighted = np.empty_like(scores)
   for i in range(n):  # All at once would take gigabytes at 25 x 25 cells.
     square = ((grid[:, None] - place[i]) ** 2).sum(-1)
@@ -151,40 +144,33 @@ def carried(batch, frames):
     frames: definition -> `Frame`.
 
   Returns:
-    {reading: {definition: [n, P, 2]}}, 1-based pixels of the source.
+    {(reading, definition): [n, P, 2]}, 1-based pixels of the source.
   """
   flow = matched_cells(batch["scores"])
   combined = matched_cells(with_landmarks(batch))
-  place = spline.carry(
-    batch["landmarks_target"],
-    batch["landmarks_source"],
-    batch["points_target"],
-  )
+  place = carry(batch, batch["points_target"])
   place = geometry.coords_to_one_based_pixels(place, batch["size_source"])
-  result = {reading: {} for reading in READINGS}
+  result = {}
   for name, view in frames.items():
     unit = geometry.one_based_pixels_to_aligned(view.target, view.target_size)
-    size = view.source_size
-    scale = size / np.asarray(batch["size_source"])
-    result["flow"][name] = geometry.aligned_to_one_based_pixels(
-      blend(flow, unit), size
-    )
-    result["landmarks"][name] = place * scale[:, None]
-    result["combined"][name] = geometry.aligned_to_one_based_pixels(
-      blend(combined, unit), size
-    )
-    result["identity"][name] = geometry.aligned_to_one_based_pixels(unit, size)
+    for reading, points in (
+      ("flow", blend(flow, unit)),
+      ("combined", blend(combined, unit)),
+      ("identity", unit),
+    ):
+      result[reading, name] = geometry.aligned_to_one_based_pixels(
+        points, view.source_size
+      )
+    scale = view.source_size / np.asarray(batch["size_source"])
+    result["landmarks", name] = place * scale[:, None]
   return result
 
 
 def correct(predicted, view, visible, alpha):
   """Counts the share of correct points of each pair: [n] in [0, 1].
 
-  Args:
-    predicted: [n, P, 2], in pixels of the frame.
-    view: `Frame`.
-    visible: bool [n, P]; each pair has a True.
-    alpha: of L.
+  `predicted` [n, P, 2] are in pixels of the frame `view`; each row of `visible`
+  [n, P] has a True; alpha is a share of L.
   """
   distance = np.linalg.norm(predicted - view.source, axis=-1)
   hit = (distance <= alpha * view.length[:, None]) & visible
@@ -192,10 +178,7 @@ def correct(predicted, view, visible, alpha):
 
 
 def collect(batch):
-  """Collects the PCK of each pair of a batch.
-
-  Args:
-    batch: from `matching.matched`.
+  """Collects the PCK of each pair of a batch of `matching.matched`.
 
   Returns:
     A dict of arrays [n] and, under "scores", {reading: {"scnet@0.05": [n],
@@ -212,13 +195,15 @@ def collect(batch):
       "delete its row, or give it some"
     )
   frames = {name: frame(name, batch) for name in DEFINITIONS}
+  places = carried(batch, frames)
   scores = {
     reading: {
-      f"{name}@{alpha:g}": 100 * correct(points, frames[name], visible, alpha)
-      for name, points in places.items()
+      f"{name}@{alpha:g}": 100
+      * correct(places[reading, name], view, visible, alpha)
+      for name, view in frames.items()
       for alpha in ALPHAS
     }
-    for reading, places in carried(batch, frames).items()
+    for reading in READINGS
   }
   return {
     "scores": scores,
@@ -229,11 +214,7 @@ def collect(batch):
 
 
 def summary(values, chosen=slice(None)):
-  """Averages PCK over pairs, under each reading and key.
-
-  Args:
-    values: from `collect`, of all pairs.
-    chosen: bool [pairs].
+  """Averages what `collect` gave over some pairs, of all by default.
 
   Returns:
     {"pairs": int, "readings": {reading: {key: per cent}}}.

@@ -22,13 +22,9 @@ def percent(a, b):
 
 
 def spread(points):
-  """Averages the distance between landmarks of one image, in per cent.
+  """Averages the distance between landmarks [n, k, 2] of one image, per cent.
 
-  Args:
-    points: [n, k, 2] in [-1, 1].
-
-  Returns:
-    A float; 0 for one landmark.
+  It is 0 for one landmark.
   """
   k = points.shape[1]
   distance = percent(points[:, :, None], points[:, None])
@@ -36,10 +32,7 @@ def spread(points):
 
 
 def collect(batch):
-  """Collects the landmarks of pairs, and the target's carried to the source.
-
-  Args:
-    batch: from `matching.matched`.
+  """Collects the landmarks of a batch of `matching.matched`.
 
   Returns:
     {"target", "source", "carried"}, each [n, k, 2]; carried lies in the source.

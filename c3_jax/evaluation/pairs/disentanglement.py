@@ -6,6 +6,8 @@ decoder without appearance, D(0, p_i), should draw one template face, whoever
 is in the image.
 """
 
+import collections
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -26,36 +28,33 @@ def swap_function(model, image_size):
   "template" and "again" are images [n, 2, s, s, 3].
   """
 
-  def describe(encoding, images):
-    n = len(images) // 2
-    parts = {
-      "pose": encoding.pose.points,
-      "look": encoding.appearance.astype(jnp.float32).mean((1, 2)),
-      "colour": images.mean((1, 2)),
-    }
-    # Rows 0 .. n - 1 are the targets, n .. 2n - 1 the sources.
+  def describe(encoding, images, prefix=""):
     return {
-      name: jnp.moveaxis(x.reshape(2, n, *x.shape[1:]), 0, 1)
-      for name, x in parts.items()
+      f"{prefix}pose": encoding.pose.points,
+      f"{prefix}look": encoding.appearance.astype(jnp.float32).mean((1, 2)),
+      f"{prefix}colour": images.mean((1, 2)),
     }
 
   def run(model, images):
     own = model.encode(images)
     a, p = own.appearance, own.pose.maps
-    other = jnp.roll(p, len(p) // 2, 0)
-    result = describe(own, images)
-    for name, maps in (("swap", other), ("again", p)):
-      # Clipped, as an image is before anybody looks at it.
-      drawn = jnp.clip(model.decode(a, maps), 0, 1)
-      found = describe(model.encode(drawn), drawn)
-      result |= {f"{name}_{key}": value for key, value in found.items()}
-      result[name] = drawn
-    result["template"] = jnp.clip(model.decode(jnp.zeros_like(a), p), 0, 1)
-    del result["swap"]
-    for name in ("again", "template"):
-      x = result[name]
-      result[name] = jnp.moveaxis(x.reshape(2, -1, *x.shape[1:]), 0, 1)
-    return result
+    # Clipped, as an image is before anybody looks at it.
+    swap, again, template = (
+      jnp.clip(model.decode(*parts), 0, 1)
+      for parts in (
+        (a, jnp.roll(p, len(p) // 2, 0)),
+        (a, p),
+        (jnp.zeros_like(a), p),
+      )
+    )
+    result = {"again": again, "template": template} | describe(own, images)
+    result |= describe(model.encode(swap), swap, "swap_")
+    result |= describe(model.encode(again), again, "again_")
+    # The targets are the first half of the rows, the sources the second.
+    return {
+      name: jnp.moveaxis(x.reshape(2, -1, *x.shape[1:]), 0, 1)
+      for name, x in result.items()
+    }
 
   def swap(variables, batch):
     images = jnp.concatenate([batch["image_target"], batch["image_source"]])
@@ -96,16 +95,15 @@ def report(function, variables, pairs, batch_size):
   Returns:
     A dict; docs/evaluation_figures.md says what each key means.
   """
-  values, variance = [], {}
+  values, variance = [], collections.defaultdict(Variance)
   for batch in pairs.eval_batches(batch_size):
     inputs = {name: batch[name] for name in ("image_source", "image_target")}
     real = batch["mask"] > 0
     found = {k: v[real] for k, v in function(variables, inputs).items()}
     for name in ("template", "again"):
-      images = found.pop(name)
-      images = images.reshape(-1, *images.shape[2:])
-      variance.setdefault((name, "pixels"), Variance()).add(images)
-      variance.setdefault((name, "colour"), Variance()).add(images.mean((1, 2)))
+      images = np.concatenate(found.pop(name))
+      variance[name, "pixels"].add(images)
+      variance[name, "colour"].add(images.mean((1, 2)))
     values.append(found)
   found = {k: np.concatenate([v[k] for v in values]) for k in values[0]}
   pose, partner = found["pose"], found["pose"][:, ::-1]
@@ -119,8 +117,8 @@ def report(function, variables, pairs, batch_size):
       "between_pictures": float(percent(pose, partner).mean()),
     },
     "appearance_change": {
-      "features": _change(found, "look"),
-      "colour": _change(found, "colour"),
+      "features": _change(found["swap_look"], found["again_look"]),
+      "colour": _change(found["swap_colour"], found["again_colour"]),
     },
     "template_variance": {
       what: {
@@ -132,13 +130,12 @@ def report(function, variables, pairs, batch_size):
   }
 
 
-def _change(found, what):
+def _change(swap, own):
   """Measures how far swaps lie from the two images they are made of.
 
-  Distances between the descriptions `what`, as a share of the distance between
-  those of the two images decoded from their own a and p.
+  Distances between descriptions, as a share of the distance between those of
+  the two images decoded from their own a and p.
   """
-  swap, own = found[f"swap_{what}"], found[f"again_{what}"]
   distance = lambda a, b: float(np.linalg.norm(a - b, axis=-1).mean())  # noqa: E731
   apart = distance(own, own[:, ::-1])
   # Images that are all alike are no scale to measure by.

@@ -1,6 +1,7 @@
 """The numbers of a model on pairs of images, for eval/DATASET.json."""
 
 import jax
+import numpy as np
 
 from c3_jax.data import PairedDataset, pairs, synthetic
 from c3_jax.evaluation.pairs import (
@@ -21,19 +22,15 @@ CHOSEN = "scnet@0.1"  # The paper's Table 3.
 
 
 class PairEvaluator:
-  """Measures on the pairs of a dataset.
-
-  A dataset of single images is measured on neighbours in its order. What does
-  not depend on the parameters is compiled once.
-  """
+  """Measures on the pairs of a dataset, or on neighbours in its order."""
 
   def __init__(self, config, model, dataset):
     self._config, self._dataset = config, dataset
     size = config.data.image_size
     self._listed = isinstance(dataset, PairedDataset)
-    self._pairs = dataset
-    if not self._listed:
-      self._pairs = matching.Neighbours(dataset, size)
+    self._pairs = (
+      dataset if self._listed else matching.Neighbours(dataset, size)
+    )
     self._match = matching.match_function(model, size)
     self._swap = disentanglement.swap_function(model, size)
     devices = jax.local_device_count()
@@ -41,13 +38,15 @@ class PairEvaluator:
     self._batch_size = -(-config.eval.batch_size // (2 * devices)) * devices
 
   def collect(self, variables, names):
-    """Collects what some of `MODULES` need of all pairs: {name: values}."""
+    """Collects what some of `MODULES` need of all pairs: {name: values}.
+
+    Scores are large: those of a batch are dropped before the next is made.
+    """
     batches = matching.matched(
       self._match, variables, self._pairs, self._batch_size
     )
-    return matching.collect(
-      batches, {name: MODULES[name].collect for name in names}
-    )
+    parts = [{x: MODULES[x].collect(batch) for x in names} for batch in batches]
+    return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
 
   def missed(self, variables):
     """Measures 100 % less the flow's PCK, under the key `CHOSEN`."""
@@ -57,10 +56,8 @@ class PairEvaluator:
   def report(self, variables, untrained, *, normaliser):
     """Measures everything between images; see docs/evaluation_figures.md.
 
-    Args:
-      variables: trained params and batch_stats.
-      untrained: those of the same network before training.
-      normaliser: as `regression.point_errors`.
+    `variables` and `untrained` are params and batch_stats after and before
+    training; normaliser is as in `regression.point_errors`.
 
     Returns:
       {"consistency", "disentanglement"}; with annotated points "pck" and

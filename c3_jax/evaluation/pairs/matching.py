@@ -8,7 +8,6 @@ is defined (a pull map). Batches of pairs are those of `data.PairedDataset`.
 import dataclasses
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -20,11 +19,8 @@ from c3_jax.runtime import parallel
 class Neighbours:
   """Pairs of images 2m (target) and 2m + 1 (source) of a dataset.
 
-  A last image without a neighbour is left out.
-
-  Attributes:
-    dataset: with `eval_batches`; without points, pairs have none either.
-    image_size: side of the model frame, which counts as the file.
+  A last image without a neighbour is left out. Without points, pairs have none
+  either; the model frame, of side image_size, counts as the file.
   """
 
   dataset: Any
@@ -35,12 +31,9 @@ class Neighbours:
 
   def eval_batches(self, n_pairs):
     """Yields batches of n_pairs pairs, in order."""
+    size = np.full((n_pairs, 2), self.image_size, np.int32)
     for batch in self.dataset.eval_batches(2 * n_pairs):
-      index = batch["index"][0::2] // 2
-      points = batch.get("points")
-      if points is None:
-        points = np.zeros((2 * n_pairs, 0, 2), np.float32)
-      size = np.full((n_pairs, 2), self.image_size, np.int32)
+      points = batch.get("points", np.zeros((2 * n_pairs, 0, 2), np.float32))
       yield {
         "image_target": batch["image"][0::2],
         "image_source": batch["image"][1::2],
@@ -50,7 +43,7 @@ class Neighbours:
         "size_target": size,
         "size_source": size,
         "category": np.zeros(n_pairs, np.int32),
-        "index": index,
+        "index": batch["index"][0::2] // 2,
         "mask": batch["mask"][0::2] * batch["mask"][1::2],
       }
 
@@ -65,14 +58,11 @@ def match_function(model, image_size):
 
   def run(model, images):
     f_flow, f = model.features(images)
-    points = model.pose(f).points
-    (points_s, points_t), (f_s, f_t) = (
-      jnp.split(x, 2) for x in (points, f_flow)
-    )
+    source, target = jnp.split(model.pose(f).points, 2)
     return {
-      "landmarks_source": points_s,
-      "landmarks_target": points_t,
-      "scores": model.match(f_s, f_t),
+      "landmarks_source": source,
+      "landmarks_target": target,
+      "scores": model.match(*jnp.split(f_flow, 2)),
     }
 
   def match(variables, batch):
@@ -84,42 +74,16 @@ def match_function(model, image_size):
 
 
 def matched(function, variables, pairs, batch_size):
-  """Runs `match_function` over a pair dataset.
+  """Runs a `match_function` over a pair dataset.
 
-  Args:
-    function: from `match_function`.
-    variables: params and batch_stats.
-    pairs: a pair dataset.
-    batch_size: pairs at a time, a multiple of the local devices.
+  `batch_size` counts pairs and is a multiple of the local devices.
 
   Yields:
     One dict a batch: the dataset's arrays except the images, and the
     function's. Every pair appears once, padding not at all.
   """
   for batch in pairs.eval_batches(batch_size):
-    images = {
-      name: batch.pop(name) for name in ("image_source", "image_target")
-    }
-    found = function(variables, images)
+    images = {x: batch.pop(x) for x in ("image_source", "image_target")}
+    batch |= function(variables, images)
     real = batch["mask"] > 0
-    yield jax.tree.map(lambda x: x[real], {**batch, **found})  # noqa: B023
-
-
-def collect(batches, functions):
-  """Applies functions to every batch and joins the results.
-
-  Scores are large: those of a batch are dropped before the next is made.
-
-  Args:
-    batches: from `matched`.
-    functions: name -> function of a batch that gives arrays [n, ..] or a tree
-      of them.
-
-  Returns:
-    {name: tree of arrays [pairs, ..]}.
-  """
-  parts = [
-    {name: function(batch) for name, function in functions.items()}
-    for batch in batches
-  ]
-  return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
+    yield {name: x[real] for name, x in batch.items()}

@@ -14,40 +14,18 @@ from c3_jax.geometry import spline, warp
 from c3_jax.models import flow
 
 
-def transferred(model, f_from, f_to, points):
-  """Carries points from one image to another.
-
-  Args:
-    model: bound `C3`.
-    f_from, f_to: [n, h, w, c], f' of the images.
-    points: [n, p, 2] in the images `from`.
-
-  Returns:
-    [n, p, 2] in the images `to`.
-  """
-  return carry(model.match(f_to, f_from), points)
-
-
 def carry(scores, points):
-  """Carries points of the target to the source.
+  """Carries points [n, p, 2] of the target to the source.
 
-  Args:
-    scores: [n, h, w, h, w], C^ with the source's cells first.
-    points: [n, p, 2] in the target.
-
-  Returns:
-    [n, p, 2] in the source: T^{source->target}, which holds the match in the
-    source of each cell of the target, read bilinearly at the points.
+  `scores` [n, h, w, h, w] are C^ with the source's cells first. T^{source->
+  target}, which holds the match of each cell of the target, is read bilinearly.
   """
   field = flow.hard_correspondence(jnp.asarray(scores))
   return jax.vmap(warp.sample)(field, points)
 
 
 def collect(batch):
-  """Carries the target's points to the source, by flow and by landmarks.
-
-  Args:
-    batch: from `matching.matched`.
+  """Carries the points of a batch of `matching.matched` to the source.
 
   Returns:
     {"flow", "landmarks", "identity", "truth"}, each [n, P, 2]. landmarks
@@ -68,14 +46,11 @@ def collect(batch):
 def report(values, *, image_size, normaliser):
   """Measures how far annotated points arrive from where they belong.
 
-  Args:
-    values: from `collect`, of all pairs.
-    image_size: side of the model frame in pixels.
-    normaliser: as `regression.point_errors`.
+  `values` are from `collect`, of all pairs; image_size is the side of the model
+  frame in pixels, normaliser as in `regression.point_errors`.
 
   Returns:
-    {"flow": per cent, "landmarks": per cent, "identity": per cent} of the
-    normaliser.
+    {"flow", "landmarks", "identity"}, each in per cent of the normaliser.
   """
   pixels = {
     name: geometry.coords_to_corner_pixels(points, image_size)

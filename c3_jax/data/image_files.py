@@ -74,19 +74,15 @@ class Batch(NamedTuple):
 def read_batches(files, frame, batches=None, *, reader=None):
   """Reads image files on as many threads as there are cores.
 
-  Order is kept, and only a few batches are read ahead.
+  Yields `Batch` after `Batch`, in order; only a few are read ahead.
 
   Args:
-    files: list of n file names, in any format that Pillow reads; or of images,
-      as `decode`.
+    files: list of n files, as of `decode`.
     frame: `geometry.Frame`.
     batches: iterable of int [b] arrays, indices of the files to read together;
       by default all files, 64 at a time.
     reader: thread-safe function index -> bytes that stands in for the files,
       or None.
-
-  Yields:
-    `Batch`.
   """
   if batches is None:
     batches = np.split(np.arange(len(files)), range(_BATCH, len(files), _BATCH))
@@ -142,32 +138,8 @@ def _finish(batch, tasks):
   return batch
 
 
-def read(file, frame):
-  """Reads one file as the network sees it.
-
-  Args:
-    file: name of a file in any format that Pillow reads, or an open binary
-      file.
-    frame: `geometry.Frame`.
-
-  Returns:
-    (image, size): uint8 [image_size, image_size, 3], and (width, height) of
-    the file.
-
-  Raises:
-    Unreadable: says why.
-  """
-  image, size = load(file, frame)
-  return geometry.centre_crop(image[None], frame.image_size)[0], size
-
-
 def load(file, frame):
-  """Decodes one file, crops and resizes it.
-
-  Args:
-    file: name of a file in any format that Pillow reads, or an open binary
-      file.
-    frame: `geometry.Frame`.
+  """Decodes one file, as `decode`, crops and resizes it.
 
   Returns:
     (image, size): uint8 [load_size, load_size, 3], black where the box ends
@@ -205,8 +177,9 @@ def decode(file):
   """Decodes the image of a file as it is stored: uint8 [height, width, 3].
 
   Args:
-    file: name of the file, or an open binary file; or a PIL image or an array
-      in place of one: uint8 or uint16, [h, w], [h, w, 3] or [h, w, 4].
+    file: name of a file in any format that Pillow reads, or an open binary
+      file; or a PIL image or an array in place of one: uint8 or uint16, [h, w],
+      [h, w, 3] or [h, w, 4].
 
   Raises:
     Unreadable: says why.

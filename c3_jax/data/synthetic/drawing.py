@@ -33,39 +33,27 @@ _NOSE = _rgb(0.76, 0.60, 0.58)  # times the skin
 
 @struct.dataclass
 class Appearance:
-  """Colours, hair and light: whatever moves no surface point.
+  """Colours, hair and light: whatever moves no surface point."""
 
-  Attributes:
-    skin, hair, eyes, lips, shirt: [3], RGB in [0, 1].
-    background: [2, 3], RGB at the two ends of a linear gradient.
-    background_angle: [], radians, direction of that gradient.
-    light: [3], unit vector towards the light (x right, y down, z to viewer).
-    light_strength: [], 0 (flat colours) to 1 (black shadows).
-    hairline: [], v of the hair's edge over the forehead.
-    hair_sides: [], v down to which the hair covers the sides of the head.
-    hair_volume: [], thickness of the hair in units of the model frame.
-    parting: [], slope of the hair's edge over the forehead.
-    eye_size: [], 1 is medium.
-    brow_width: [], thickness of the brows in units of the model frame.
-    blush: [], 0 to 1, redness of the cheeks.
-  """
-
+  # RGB in [0, 1]: [3], of the background [2, 3], both ends of a gradient.
   skin: jax.Array
   hair: jax.Array
   eyes: jax.Array
   lips: jax.Array
   shirt: jax.Array
   background: jax.Array
-  background_angle: jax.Array
-  light: jax.Array
-  light_strength: jax.Array
-  hairline: jax.Array
-  hair_sides: jax.Array
-  hair_volume: jax.Array
-  parting: jax.Array
-  eye_size: jax.Array
-  brow_width: jax.Array
-  blush: jax.Array
+  background_angle: jax.Array  # Radians, direction of that gradient.
+  light: (
+    jax.Array
+  )  # [3], unit vector towards it (x right, y down, z to viewer).
+  light_strength: jax.Array  # 0 (flat colours) to 1 (black shadows).
+  hairline: jax.Array  # v of the hair's edge over the forehead.
+  hair_sides: jax.Array  # v down to which it covers the sides of the head.
+  hair_volume: jax.Array  # Thickness in units of the model frame.
+  parting: jax.Array  # Slope of the hair's edge over the forehead.
+  eye_size: jax.Array  # 1 is medium.
+  brow_width: jax.Array  # Thickness in units of the model frame.
+  blush: jax.Array  # 0 to 1, redness of the cheeks.
 
 
 def _over(image, colour, cover):

@@ -13,24 +13,10 @@ from c3_jax.errors import UserError
 SPLITS = ("train", "fit", "test")
 _POSES = 512  # Drawn at once.
 
-# RGB in [0, 255]. A random mixture of two neighbours is drawn.
-_SKIN = (
-  (255, 224, 196),
-  (241, 194, 155),
-  (224, 172, 120),
-  (190, 130, 85),
-  (141, 85, 52),
-  (90, 56, 38),
-)
-_HAIR = (
-  (28, 24, 28),
-  (70, 42, 28),
-  (130, 78, 42),
-  (190, 80, 40),
-  (235, 195, 110),
-  (225, 225, 225),
-)
-_EYES = ((70, 40, 25), (120, 80, 40), (60, 130, 80), (60, 120, 200))
+# A random mixture of two neighbours is drawn.
+_SKIN = ("#ffe0c4", "#f1c29b", "#e0ac78", "#be8255", "#8d5534", "#5a3826")
+_HAIR = ("#1c181c", "#462a1c", "#824e2a", "#be5028", "#ebc36e", "#e1e1e1")
+_EYES = ("#462819", "#785028", "#3c8250", "#3c78c8")
 
 
 def sample_pose(key):
@@ -56,6 +42,7 @@ def sample_pose(key):
 
 def _mixture(key, palette):
   """Mixes two neighbouring colours of `palette`: [3] in [0, 1]."""
+  palette = [tuple(bytes.fromhex(colour[1:])) for colour in palette]
   palette = jnp.array(palette, jnp.float32) / 255
   at = jax.random.uniform(key, maxval=len(palette) - 1)
   low = jnp.floor(at).astype(jnp.int32)
@@ -183,7 +170,19 @@ class Faces:
   dtype = np.dtype(np.uint8)
 
   def __init__(self, seed, *, split, n, image_size, load_size, batch=64):
-    """Draws nothing yet; the arguments are those of `dataset`."""
+    """Draws nothing yet.
+
+    Args:
+      seed: int.
+      split: "train", "fit" (for the regression) or "test": disjoint streams.
+      n: number of faces.
+      image_size: side of the model frame, the central part, in pixels.
+      load_size: side of the images, >= image_size.
+      batch: faces drawn at once; changes speed and memory only.
+
+    Raises:
+      UserError: on an unknown split, n < 1 or load_size < image_size.
+    """
     if n < 1:
       raise UserError(f"{n} synthetic faces asked for: n must be at least 1")
     if load_size < image_size:
@@ -217,33 +216,13 @@ class Faces:
     return np.array(self[:], dtype, copy=copy)
 
 
-def dataset(seed, *, split, n, image_size, load_size, batch=64):
-  """Draws n faces of a split.
-
-  Args:
-    seed: int.
-    split: "train", "fit" (for the regression) or "test": disjoint streams.
-    n: number of faces.
-    image_size: side of the model frame in pixels.
-    load_size: side of the images, >= image_size; the model frame is their
-      central part.
-    batch: faces drawn at once; changes speed and memory only.
+def dataset(seed, *, split, n, **options):
+  """Draws n faces of a split, as `Faces`, with what is known of them.
 
   Returns:
-    A dict of NumPy arrays: "images" [n, load_size, load_size, 3], uint8;
-    "points" [n, 5, 2], float32, (x, y) in [-1, 1] of the model frame; "pose",
-    a `Pose` of arrays with a leading axis n.
-
-  Raises:
-    UserError: on an unknown split, n < 1 or load_size < image_size.
+    A dict of NumPy arrays: "images"; "points" [n, 5, 2], float32, (x, y) in
+    [-1, 1] of the model frame; "pose", a `Pose` with a leading axis n.
   """
-  faces = Faces(
-    seed,
-    split=split,
-    n=n,
-    image_size=image_size,
-    load_size=load_size,
-    batch=batch,
-  )
+  images = np.asarray(Faces(seed, split=split, n=n, **options))
   pose, points = _posed(seed, split, n)
-  return {"images": np.asarray(faces), "points": points, "pose": pose}
+  return {"images": images, "points": points, "pose": pose}

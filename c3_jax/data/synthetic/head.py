@@ -41,25 +41,15 @@ LANDMARKS_UV = (
 
 @struct.dataclass
 class Pose:
-  """Where the face is and what it does: whatever moves surface points.
+  """Where the face is and what it does: whatever moves surface points."""
 
-  Attributes:
-    yaw: [], radians, positive turns the face to image right.
-    roll: [], radians, positive is clockwise on the screen.
-    scale: [], 1 makes the head 2 HALF_HEIGHT = 1.52 high (frame: 2).
-    shift: [2], (x, y) of the centre of the head in the model frame.
-    smile: [], -1 (corners of the mouth down) to 1 (up).
-    mouth_open: [], 0 (closed) to 1.
-    brow_raise: [], -1 (frown) to 1.
-  """
-
-  yaw: jax.Array
-  roll: jax.Array
-  scale: jax.Array
-  shift: jax.Array
-  smile: jax.Array
-  mouth_open: jax.Array
-  brow_raise: jax.Array
+  yaw: jax.Array  # Radians, positive turns the face to image right.
+  roll: jax.Array  # Radians, positive is clockwise on the screen.
+  scale: jax.Array  # 1 makes the head 2 HALF_HEIGHT = 1.52 high (frame: 2).
+  shift: jax.Array  # [2], (x, y) of the head's centre in the model frame.
+  smile: jax.Array  # -1 (corners of the mouth down) to 1 (up).
+  mouth_open: jax.Array  # 0 (closed) to 1.
+  brow_raise: jax.Array  # -1 (frown) to 1.
 
 
 def squared_radius(v):

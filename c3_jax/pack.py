@@ -7,7 +7,6 @@ Train from such files with --config.data.name=packed and
 --config.data.packed.train=train.npz (fit and test likewise).
 """
 
-import logging
 import pathlib
 
 from absl import flags
@@ -15,8 +14,6 @@ from absl import flags
 from c3_jax.data import load
 from c3_jax.errors import UserError
 from c3_jax.runtime import cli
-
-logger = logging.getLogger(__name__)
 
 
 def define_flags():
@@ -27,15 +24,12 @@ def define_flags():
 
 
 def pack(config, split, out):
-  """Writes one split of the dataset of a config.
+  """Writes one split of the dataset of a config, and returns it.
 
   Args:
     config: `config.data` is used; its images are held in memory meanwhile.
     split: "train", "fit" or "test".
     out: .npz file.
-
-  Returns:
-    The dataset.
 
   Raises:
     UserError: a mistake in the config or the data, no such split, or no such

@@ -52,29 +52,21 @@ def port_file(path, network):
   Raises:
     UserError: the file cannot be read, or holds something else.
   """
-  state = read(path)
-  module, table = porting.NETWORKS[network]
-  variables = porting.port(state, module, table, origin=path, title=network)
+  variables = porting.port(
+    read(path), *porting.NETWORKS[network], origin=path, title=network
+  )
   with path.open("rb") as file:
     digest = hashlib.file_digest(file, "sha256").hexdigest()
-  today = datetime.datetime.now(datetime.UTC).date()
-  about = {
+  return variables, {
     "network": network,
     "source": path.name,
     "source_sha256": digest,
-    "date": today.isoformat(),
+    "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
   }
-  return variables, about
 
 
 def read(path):
-  """Reads a state dict from disk, without running code of the file.
-
-  Args:
-    path: `pathlib.Path` of .safetensors, or of a file of `torch.save`.
-
-  Returns:
-    dict name -> NumPy array.
+  """Reads a state dict, dict name -> array, without running code of the file.
 
   Raises:
     UserError: no such file, another format, or a damaged or unsafe one.
@@ -82,22 +74,18 @@ def read(path):
   if not path.is_file():
     raise UserError(f"{path} is not a file: give the file of the weights.")
   if path.suffix == ".safetensors":
-    return _read_safetensors(path)
+    try:
+      return safetensors.numpy.load_file(path)
+    except safetensors.SafetensorError as error:
+      raise UserError(
+        f"{path} is not a sound safetensors file ({error}): get it again."
+      ) from error
   if path.suffix in PICKLES:
     return _read_torch(path)
   raise UserError(
     f"{path} is neither .safetensors nor {', '.join(PICKLES)}: name it by what "
     "it is."
   )
-
-
-def _read_safetensors(path):
-  try:
-    return safetensors.numpy.load_file(path)
-  except safetensors.SafetensorError as error:
-    raise UserError(
-      f"{path} is not a sound safetensors file ({error}): get it again."
-    ) from error
 
 
 def _read_torch(path):

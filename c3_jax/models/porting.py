@@ -6,7 +6,6 @@ DIR/NETWORK.json hold the source.
 """
 
 import contextlib
-import json
 import pathlib
 import re
 
@@ -103,7 +102,7 @@ def namings(paths, table):
     table: see `RESNET`.
 
   Returns:
-    One dict for each naming: name -> path, "layer1.0.conv1.weight" -> ours.
+    A dict for each of its columns: "layer1.0.conv1.weight" -> path.
   """
   result = [{} for _ in table[0][1:]]
   for path in paths:
@@ -150,11 +149,9 @@ def port(state, module, table, *, origin, title):
       f"{origin} holds no {title}: none of its {len(state)} tensors has a name "
       f"of that network{first}.{_advice(state, title)}"
     )
-  faults = _faults(state, naming, wanted)
-  if faults:
+  if faults := "; ".join(_faults(state, naming, wanted)):
     raise UserError(
-      f"{origin} does not fit {title}: {'; '.join(faults)}."
-      f"{_advice(state, title)}"
+      f"{origin} does not fit {title}: {faults}.{_advice(state, title)}"
     )
   return {
     path: _to_flax(np.asarray(state[name], np.float32))
@@ -195,8 +192,7 @@ def _faults(state, naming, wanted):
         continue
     elif not floating:
       wrong.append(f"{name} of type {value.dtype}")
-    elif value.shape != _torch_shape(wanted[naming[name]]):
-      shape = _torch_shape(wanted[naming[name]])
+    elif value.shape != (shape := _torch_shape(wanted[naming[name]])):
       wrong.append(f"{name} {value.shape} in place of {shape}")
     # Also of the classifier: a sign of a damaged file.
     if floating and not np.isfinite(np.asarray(value, np.float32)).all():
@@ -238,24 +234,18 @@ def save(variables, about, folder, network):
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
   target = folder / f"{network}.safetensors"
-  for path, content in (
-    (target, safetensors.numpy.save(variables, metadata=about)),
-    (target.with_suffix(".json"), json.dumps(about, indent=1).encode() + b"\n"),
-  ):
-    with files.write_whole(path) as file:
-      file.write(content)
+  with files.write_whole(target) as file:
+    file.write(safetensors.numpy.save(variables, metadata=about))
+  files.write_json(target.with_suffix(".json"), about)
   return target
 
 
 def load(folder, network, *, key):
-  """Reads the variables that `save` wrote.
+  """Reads the variables that `save` wrote: dict path -> float32 array.
 
   Args:
     folder, network: as given to `save`.
     key: the config key that names the folder, for errors.
-
-  Returns:
-    dict path -> float32 array.
 
   Raises:
     UserError: there is no such file, or it is damaged.
@@ -289,15 +279,12 @@ def _opened(folder, network, key):
 
 
 def fit(variables, wanted, *, exactly=True):
-  """Arranges ported variables for a network.
+  """Nests ported variables for a network: {"params": .., "batch_stats": ..}.
 
   Args:
     variables: dict path -> array.
     wanted: dict path -> shape, of the network.
     exactly: whether the network must have all of them.
-
-  Returns:
-    Nested dict {"params": .., "batch_stats": ..}.
 
   Raises:
     ValueError: names the first variable that differs.

@@ -30,7 +30,7 @@ class Damaged(UserError):
   """Says that a checkpoint cannot be read, or is not what was saved."""
 
 
-class Checkpoints:
+class Checkpoints(contextlib.AbstractContextManager):
   """The folder `workdir/checkpoints`; use it as a context manager."""
 
   def __init__(self, workdir, *, repair=False):
@@ -78,9 +78,6 @@ class Checkpoints:
   def _without_notes(self):
     return [step for step, notes in self._notes.items() if not notes]
 
-  def __enter__(self):
-    return self
-
   def __exit__(self, *args):
     self._checkpointer.close()
 
@@ -112,7 +109,7 @@ class Checkpoints:
     return self.latest if best is None else best
 
   def notes(self, step):
-    """Reads error, pending and n_train of `save`, and the digest.
+    """Gives error, pending and n_train of `save`, and the digest.
 
     Raises:
       Damaged: they cannot be read.
@@ -126,9 +123,9 @@ class Checkpoints:
 
     Args:
       state: tree of arrays with a scalar `step`.
-      error: percent on held-out training images, or None.
+      error: percent on held-out training images, if measured.
       pending: list of dicts name -> float, metrics that are not written yet.
-      n_train: number of training images, or None.
+      n_train: number of training images.
     """
     state = jax.device_get(state)
     step = int(state.step)
@@ -180,7 +177,7 @@ class Checkpoints:
     return jax.tree.unflatten(jax.tree.structure(template), found)
 
   def set_aside(self, step):
-    """Moves a checkpoint to `workdir/damaged`; afterwards it is not there."""
+    """Moves a checkpoint to `workdir/damaged`."""
     self._checkpointer.close()
     hosts.wait("checkpoints closed")
     self._move(step)
@@ -212,12 +209,8 @@ class Checkpoints:
 def open_to_read(workdir, name):
   """Opens the `Checkpoints` of a run that has some.
 
-  Args:
-    workdir: folder of the run.
-    name: what the folder is called in an error.
-
   Raises:
-    UserError: there are none.
+    UserError: there are none in the folder, which is called `name`.
   """
   # Opening a folder that is missing would make it.
   if (pathlib.Path(workdir) / "checkpoints").is_dir():
@@ -233,13 +226,11 @@ def open_to_read(workdir, name):
 
 def _read_notes(path):
   """Reads the notes of a checkpoint; None where they cannot be read."""
-  try:
-    with _quiet():
-      notes = ocp.metadata(path).custom_metadata
-  except BROKEN:
-    return None
-  whole = {"error", "pending", "n_train", "digest"}
-  return notes if notes and notes.keys() == whole else None
+  with _quiet(), contextlib.suppress(*BROKEN):
+    notes = ocp.metadata(path).custom_metadata
+    if notes and notes.keys() == {"error", "pending", "n_train", "digest"}:
+      return notes
+  return None
 
 
 @contextlib.contextmanager

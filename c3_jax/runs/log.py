@@ -97,7 +97,7 @@ class TensorBoard:
       self._writer.close()
 
 
-class Writer:
+class Writer(contextlib.AbstractContextManager):
   """Writes a record to every place; on other processes than 0 to none."""
 
   def __init__(self, workdir, step):
@@ -105,9 +105,6 @@ class Writer:
     if self._active:
       self._file = MetricsFile(pathlib.Path(workdir) / "metrics.jsonl", step)
       self._tensorboard = TensorBoard(workdir)
-
-  def __enter__(self):
-    return self
 
   def __exit__(self, *args):
     if self._active:

@@ -1,8 +1,4 @@
-"""Shared by all commands: absl flags, and one line for a mistake.
-
-A mistake of the user, including a wrong flag, is one line on stderr and exit
-code 2.
-"""
+"""Command lines: absl flags; a mistake is one line and exit code 2."""
 
 import functools
 import logging
@@ -25,9 +21,8 @@ def main(program, define_flags, *, required=()):
   """Parses the flags and runs a program, as `python -m c3_jax.X` does.
 
   Args:
-    define_flags: function without arguments that defines the program's flags.
-    program: function without arguments that reads its flags; returns an exit
-      status, None for 0.
+    program: function that reads its flags; returns an exit status, None for 0.
+    define_flags: function that defines these flags.
     required: names of the flags that must be given.
   """
   compilation.choose_convolutions()
@@ -53,12 +48,7 @@ def define_config():
 
 
 def run(program, argv):
-  """Calls the program and returns its exit status.
-
-  Args:
-    program: see `main`.
-    argv: the command line without flags, its name first.
-  """
+  """Calls a program and returns its exit status; no argument may be left."""
   if len(argv) > 1:
     return fail(f"unknown argument {argv[1]!r}; every option starts with --.")
   log_to_stderr()
@@ -106,7 +96,6 @@ def parse(argv):
     return flags.FLAGS(argv)
   except (
     flags.Error,
-    UserError,
     AttributeError,
     KeyError,
     TypeError,

@@ -18,6 +18,7 @@ import time
 
 import jax
 
+ENTRIES = "*-cache"  # As JAX names them.
 KEEP = 200  # Entries of the shared folder; the oldest go.
 SHORTEST = 0.2  # Seconds of compilation that are worth a file.
 REQUEST = "/jax/compilation_cache/compile_requests_use_cache"
@@ -25,9 +26,9 @@ STALE = 30 * 24 * 3600  # Seconds; what killed runs left behind goes after this.
 
 
 def default_folder():
-  """The folder of compiled programs of this JAX for this processor.
+  """Names the folder of compiled programs of this JAX for this processor.
 
-  It lies in that which $C3_JAX_CACHE names, or else in the user's cache.
+  It lies in $C3_JAX_CACHE, or else in the user's cache.
   """
   base = os.environ.get("C3_JAX_CACHE")
   if not base:
@@ -41,7 +42,7 @@ def default_folder():
 
 
 def _processor():
-  """What the processor can do, as text; "" where the system does not say."""
+  """Describes what the processor can do, as far as the system says."""
   try:
     lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
   except OSError:
@@ -51,19 +52,14 @@ def _processor():
 
 
 class Cache:
-  """A run's own view of the shared folder of compiled programs.
-
-  Attributes:
-    shared: folder of whole entries, which runs share.
-    own: folder that JAX uses in this run.
-  """
+  """The folder of whole entries that runs share, and the own one of a run."""
 
   def __init__(self, shared):
     self.shared = pathlib.Path(shared)
     self.shared.mkdir(parents=True, exist_ok=True)
     _clean(self.shared)
     self.own = pathlib.Path(tempfile.mkdtemp(prefix="run-", dir=self.shared))
-    for entry in _entries(self.shared):
+    for entry in self.shared.glob(ENTRIES):
       # Another run may clean up at the same time.
       with contextlib.suppress(FileNotFoundError):
         os.link(entry, self.own / entry.name)
@@ -76,7 +72,7 @@ class Cache:
     """
     with contextlib.suppress(OSError):
       os.utime(self.own)  # Not stale.
-      for entry in _entries(self.own):
+      for entry in self.own.glob(ENTRIES):
         with contextlib.suppress(FileExistsError):
           os.link(entry, self.shared / entry.name)
 
@@ -86,15 +82,11 @@ class Cache:
     shutil.rmtree(self.own, ignore_errors=True)
 
 
-def _entries(folder):
-  return [path for path in folder.iterdir() if path.name.endswith("-cache")]
-
-
 def _clean(shared):
   """Forgets the oldest entries, and the folders that killed runs left."""
   age = lambda path: path.stat().st_mtime  # noqa: E731
   with contextlib.suppress(FileNotFoundError):
-    for entry in sorted(_entries(shared), key=age)[:-KEEP]:
+    for entry in sorted(shared.glob(ENTRIES), key=age)[:-KEEP]:
       entry.unlink(missing_ok=True)
     for folder in shared.glob("run-*"):
       if time.time() - age(folder) > STALE:
@@ -102,12 +94,11 @@ def _clean(shared):
 
 
 def choose_convolutions():
-  """Leaves XLA's convolutions on the CPU to Eigen.
+  """Leaves XLA's convolutions on the CPU to Eigen, before JAX is first used.
 
   JAX 0.10 hands them to YNNPACK, which takes up to five times as long for
-  gradients to kernels (docs/performance.md). Works before JAX is first used.
-  Other versions may not know the option, and end where they do not; what
-  XLA_FLAGS says of it already stands.
+  gradients to kernels (docs/performance.md). Other versions may end at an
+  option they do not know; what XLA_FLAGS says of it already stands.
   """
   option = "--xla_cpu_experimental_ynn_fusion_type"
   flags = os.environ.get("XLA_FLAGS", "")
@@ -118,11 +109,9 @@ def choose_convolutions():
 def enable():
   """Keeps this run's compiled programs for the next one.
 
-  Where JAX was told of a cache (JAX_COMPILATION_CACHE_DIR), or the folder
-  cannot be had, nothing is changed.
-
   Returns:
-    The `Cache`, or None.
+    The `Cache`; None where JAX has a cache already (JAX_COMPILATION_CACHE_DIR),
+    or the folder cannot be made.
   """
   if jax.config.jax_compilation_cache_dir:
     return None

@@ -1,14 +1,15 @@
 """Files that are written whole or not at all, and array files.
 
-What is written goes to a part file beside its target first, which then takes
-the target's place in one step: a kill leaves the old file or the new one.
+A part file next to the target takes its place in one step once it is complete:
+a kill leaves the old file or the new one.
 """
 
 import contextlib
 import json
 import os
 import pathlib
-import tempfile
+import shutil
+import uuid
 import zipfile
 
 import numpy as np
@@ -36,25 +37,15 @@ def write_whole(path, mode="wb", **options):
     with open(path, mode, **options) as file:
       yield file
     return
-  descriptor, part = tempfile.mkstemp(
-    prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent
-  )
+  part = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex}.part")
   try:
-    with os.fdopen(descriptor, mode, **options) as file:
+    with open(part, mode.replace("w", "x"), **options) as file:
       yield file
-    os.chmod(part, _permissions(path))
+    if path.exists():
+      shutil.copymode(path, part)
     os.replace(part, path)
   finally:
-    pathlib.Path(part).unlink(missing_ok=True)
-
-
-def _permissions(path):
-  """Those of the file that is replaced, or of a new one under the umask."""
-  if path.exists():
-    return path.stat().st_mode & 0o777
-  mask = os.umask(0)
-  os.umask(mask)
-  return 0o666 & ~mask
+    part.unlink(missing_ok=True)
 
 
 def write_json(path, value):
@@ -101,11 +92,11 @@ def read_npz(path, names, optional=()):
   except FileNotFoundError as error:
     raise UserError(f"{path} does not exist; {REMEDY}") from error
   except (
-    AttributeError,
+    AttributeError,  # A bare .npy: np.load gives an array, not an archive.
+    TypeError,
     EOFError,
     KeyError,
     OSError,
-    TypeError,  # A bare .npy: np.load gives an array, not an archive.
     ValueError,
     zipfile.BadZipFile,
   ) as error:

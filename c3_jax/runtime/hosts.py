@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import re
 import signal
 
 import jax
@@ -28,26 +29,21 @@ def initialize(coordinator, num_processes=None, process_id=None):
   Raises:
     UserError: the three do not go together, or no cluster is found.
   """
-  given = num_processes is not None or process_id is not None
+  given = (num_processes, process_id)
   if coordinator in ("", AUTO):
-    if given:
-      raise UserError(
-        "--num_processes and --process_id need --coordinator=HOST:PORT."
-      )
-    if not coordinator:
-      return
-  elif num_processes is None or process_id is None:
+    fits = given == (None, None)
+  else:
+    address = re.fullmatch(r".+:\d+", coordinator)
+    fits = address and None not in given and 0 <= process_id < num_processes
+  if not fits:
     raise UserError(
-      f"--coordinator={coordinator} needs --num_processes and --process_id, "
-      "or use --coordinator=auto."
+      f"--coordinator={coordinator} --num_processes={num_processes} "
+      f"--process_id={process_id} do not go together: give "
+      "--coordinator=HOST:PORT, a number of processes and that of this one, "
+      "counted from 0; or --coordinator=auto alone."
     )
-  elif not coordinator.rpartition(":")[2].isdigit() or ":" not in coordinator:
-    raise UserError(f"--coordinator={coordinator} is not HOST:PORT or auto.")
-  elif not 0 <= process_id < num_processes:
-    raise UserError(
-      f"--process_id={process_id} must be 0 or more and less than "
-      f"--num_processes={num_processes}."
-    )
+  if not coordinator:
+    return
   try:
     jax.distributed.initialize(
       None if coordinator == AUTO else coordinator, num_processes, process_id
@@ -71,7 +67,7 @@ def wait(name):
   """Returns when all processes have come to the call of this name.
 
   They meet at the coordinator: a collective over the devices gives up when
-  one process is half a minute late, as with a slow compiler.
+  one process is half a minute late.
   """
   if jax.process_count() > 1:
     place = f"c3_jax {next(_places)} {name}"
@@ -83,7 +79,7 @@ def compile_together(step, *args):
 
   Args:
     step: of `parallel.pmap_step`; JAX keeps what it compiled for its calls.
-    *args: of its first call, which a single process leaves the compiling to.
+    *args: of its first call, which compiles it where there is one process.
   """
   if jax.process_count() > 1:
     step.lower(*args).compile()
@@ -98,8 +94,7 @@ class Interrupt:
   """
 
   def __init__(self):
-    self._asked = False
-    self._before = {}
+    self._asked, self._before = False, {}
 
   def __enter__(self):
     if jax.process_count() == 1:
@@ -114,12 +109,11 @@ class Interrupt:
       signal.signal(number, handler)
 
   def asked(self, step):
-    """Whether to stop after `step`; to be called once each step."""
+    """Tells whether to stop after `step`; to be called once each step."""
     if jax.process_count() > 1:
       return multihost_utils.reached_preemption_sync_point(step)
     return self._asked
 
   def _ask(self, number, frame):
-    del frame
     self._asked = True
     signal.signal(number, self._before[number])

@@ -1,13 +1,12 @@
 """Data parallelism: the only file that knows `jax.pmap`.
 
-Replicated values carry no leading axis (`in_axes=None`, `out_axes=None`); a
-batch is [local devices, per device, ...]. pmap does not check that a
-replicated output is equal on all devices: a step must average what it returns
-with `mean`, and tests compare one device with four.
+Replicated values carry no leading axis; a batch is [local devices, per device,
+...]. pmap does not check that a replicated output is equal on all devices: a
+step must average what it returns with `mean`.
 
-With several processes a step runs over the devices of all of them, and each
-process gives it the part of the batch of its own devices. What is evaluated
-runs on the devices of one process, on all examples, in every process alike.
+With several processes a step runs over the devices of all of them, each of
+which gives it the part of the batch of its own devices. Evaluation runs on the
+devices of one process, on all examples, in every process alike.
 """
 
 import jax
@@ -42,10 +41,6 @@ def replicate(tree, *, devices=None):
 def shard(batch, *, devices=None):
   """Spreads a host batch: every array [n, ...] over the devices.
 
-  Args:
-    batch: tree of NumPy arrays [n, ...], n a multiple of the devices.
-    devices: see `replicate`.
-
   Returns:
     The tree as [devices, n / devices, ...], one slice a device.
   """
@@ -74,12 +69,7 @@ def pmap_step(step, *, devices=None):
 
 
 def pmap_eval(function, *, devices=None):
-  """Runs (variables, batch) -> per-example outputs on the devices.
-
-  Returns:
-    A function of (variables, host batch [n, ...]) that gives NumPy arrays
-    [n, ...].
-  """
+  """Runs (variables, host batch [n, ...]) -> NumPy arrays [n, ...]."""
   devices = devices or jax.local_devices()
   mapped = jax.pmap(
     function, axis_name=AXIS, in_axes=(None, 0), out_axes=0, devices=devices
@@ -93,11 +83,11 @@ def pmap_eval(function, *, devices=None):
 
 
 def mean(tree):
-  """Average over all devices, inside a step: one all-reduce a tree."""
+  """Averages over all devices, inside a step: one all-reduce a tree."""
   flat, unflatten = jax.flatten_util.ravel_pytree(tree)
   return unflatten(jax.lax.pmean(flat, AXIS))
 
 
 def offset(per_device):
-  """Place of this device's first example in the global batch, inside a step."""
+  """Gives the place of this device's first example in the global batch."""
   return jax.lax.axis_index(AXIS) * per_device

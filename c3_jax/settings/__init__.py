@@ -11,14 +11,3 @@ from c3_jax.settings.base import paper
 from c3_jax.settings.find import load
 from c3_jax.settings.small import from_scratch, quick, shrink
 from c3_jax.settings.stages import select, terms
-
-__all__ = [
-  "from_scratch",
-  "load",
-  "paper",
-  "parse",
-  "quick",
-  "select",
-  "shrink",
-  "terms",
-]

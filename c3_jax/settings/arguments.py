@@ -10,7 +10,14 @@ Those of the paper's ablation (Table 2):
 All four see the same number of images after the same stage `pairs`.
 """
 
-BOOLS = {"0": False, "1": True, "false": False, "true": True}
+import re
+
+# Type of a default -> values as they are shown and as they match, conversion.
+KINDS = {
+  bool: ("0|1", "0|1|false|true", lambda text: text in ("1", "true")),
+  int: ("N", r"\d+", int),
+  str: (None, ".+", str),
+}
 
 
 def parse(argument, *, variants=(), **defaults):
@@ -30,27 +37,13 @@ def parse(argument, *, variants=(), **defaults):
   values, chosen = dict(defaults), set()
   for part in filter(None, (argument or "").split(",")):
     key, equals, value = part.partition("=")
+    _, pattern, convert = KINDS[type(defaults.get(key, ""))]
     if not equals and key in variants:
       chosen.add(key)
-    elif equals and key in defaults and _is(value, defaults[key]):
-      kind = type(defaults[key])
-      values[key] = BOOLS[value] if kind is bool else kind(value)
+    elif equals and key in defaults and re.fullmatch(pattern, value):
+      values[key] = convert(value)
     else:
-      known = [*variants, *(_form(*item) for item in defaults.items())]
-      raise ValueError(
-        f"config argument {part!r} is not one of {', '.join(known)}"
-      )
+      forms = [f"{k}={KINDS[type(v)][0] or v}" for k, v in defaults.items()]
+      known = ", ".join([*variants, *forms])
+      raise ValueError(f"config argument {part!r} is not one of {known}")
   return chosen, values
-
-
-def _is(value, default):
-  """Says whether a text stands for a value of the type of the default."""
-  if isinstance(default, bool):
-    return value in BOOLS
-  return value.isdecimal() if isinstance(default, int) else bool(value)
-
-
-def _form(key, default):
-  if isinstance(default, bool):
-    return f"{key}=0|1"
-  return f"{key}=N" if isinstance(default, int) else f"{key}={default}"

@@ -18,13 +18,7 @@ def names():
 
 
 def path_of(name):
-  """Finds the file of a config.
-
-  Args:
-    name: path of a config file, or a name such as "synthetic".
-
-  Returns:
-    `pathlib.Path` of a file.
+  """Finds the file of a config: a path, or a name such as "synthetic".
 
   Raises:
     UserError: there is no such file and no such name.
@@ -48,7 +42,7 @@ def load(text):
       "configs/celeba.py:k=30,flow=0".
 
   Returns:
-    A locked `ml_collections.ConfigDict`.
+    The config, locked.
 
   Raises:
     UserError: there is no such config.

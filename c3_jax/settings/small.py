@@ -12,7 +12,7 @@ def from_scratch(config):
   config.augment.recolour = 0.4
   config.augment.source.rotation = 15.0
   for name in ("pairs", "cycle"):
-    config.stages[name].weights.update({"warp": 1.0, "apart": 0.5})
+    config.stages[name].weights.update(warp=1.0, apart=0.5)
 
 
 def shrink(config, *, image_size, load_size):
@@ -25,33 +25,24 @@ def shrink(config, *, image_size, load_size):
   config.data.image_size, config.data.load_size = image_size, load_size
   config.batch_size = 16
   config.model.backbone.update(
-    {
-      "stage_sizes": (1, 1, 1, 1),
-      "width": 16,
-      "widths": (16, 32, 32, 64),
-      "bottleneck": False,
-      "stem": "small",
-      "output_stride": 4,
-    }
+    stage_sizes=(1, 1, 1, 1),
+    width=16,
+    widths=(16, 32, 32, 64),
+    bottleneck=False,
+    stem="small",
+    output_stride=4,
   )
   config.model.appearance.update(
-    {"features": 32, "pool": True, "norm": "batch", "init_std": 0.0}
+    features=32, pool=True, norm="batch", init_std=0.0
   )
-  config.model.pose.update(
-    {"features": 32, "gain": 2.0, "sigma": 1.5, "init_std": 0.0}
-  )
-  config.model.decoder.update(
-    {"channels": 64, "min_channels": 16, "init_std": 0.0}
-  )
-  config.model.flow.update({"channels": (8, 1), "kernel": 3})
+  config.model.pose.update(features=32, gain=2.0, sigma=1.5, init_std=0.0)
+  config.model.decoder.update(channels=64, min_channels=16, init_std=0.0)
+  config.model.flow.update(channels=(8, 1), kernel=3)
   # The outermost cell of an 8 x 8 map.
   config.eval.diagnostics.border = 0.065
   # conv4_2 and conv5_2 would see maps of 4 and 2 cells.
   config.perceptual.update(
-    {
-      "width": 0.125,
-      "taps": ("input", "conv1_2", "conv2_2", "conv3_2"),
-    }
+    width=0.125, taps=("input", "conv1_2", "conv2_2", "conv3_2")
   )
   # A spline on 100 control points costs more than the small network.
   config.augment.control_points = 4
@@ -59,14 +50,12 @@ def shrink(config, *, image_size, load_size):
   for name in STAGES:
     config.stages[name].learning_rate = 2e-3
   from_scratch(config)
-  return config
 
 
 def quick(config):
   """Turns a small config into one that passes all stages in seconds."""
-  config.data.update({"image_size": 16, "load_size": 20})
+  config.data.update(image_size=16, load_size=20)
   config.batch_size, config.eval.batch_size = 8, 20
   config.log_every, config.checkpoint_every = 2, 4
   for name in STAGES:
-    config.stages[name].update({"steps": 10, "epochs": 0.0})
-  return config
+    config.stages[name].update(steps=10, epochs=0.0)

@@ -11,8 +11,9 @@ from c3_jax.errors import UserError
 from c3_jax.evaluation import Evaluator
 from c3_jax.models import initial
 from c3_jax.models.c3 import C3
-from c3_jax.runs import Trained, flat, load_trained
-from c3_jax.training import setup as setup_lib
+from c3_jax.runs import Trained, flat, load_trained, under
+from c3_jax.training.setup import Setup, Stage
+from c3_jax.training.setup import stages as lay_stages
 from c3_jax.training.validate import check_shapes, validate
 
 
@@ -21,13 +22,8 @@ class Experiment:
   """Everything a run needs besides its state; checked when it is made.
 
   Attributes:
-    config: `ml_collections.ConfigDict`, see configs/.
     workdir: folder of the run, which may not be there yet.
-    model: `C3`.
-    splits: `Splits` of the data.
-    evaluator: `Evaluator` on them.
-    setup: static part of the train step; None where nothing is trained.
-    stages: list of `Stage`; likewise.
+    setup, stages: None where nothing is trained.
   """
 
   config: ml_collections.ConfigDict
@@ -35,8 +31,8 @@ class Experiment:
   model: C3
   splits: Splits
   evaluator: Evaluator
-  setup: setup_lib.Setup | None = None
-  stages: list[setup_lib.Stage] | None = None
+  setup: Setup | None = None
+  stages: list[Stage] | None = None
 
   @functools.cached_property
   def frozen(self):
@@ -49,36 +45,26 @@ class Experiment:
 
   @classmethod
   def of(cls, config, workdir):
-    """Makes the experiment of a config, to train it.
-
-    Nothing is written.
+    """Makes the experiment of a config, to train it; writes nothing.
 
     Raises:
       UserError: a mistake in the config or the data.
     """
     validate(config)
-    splits = load_splits(config)
-    setup = setup_lib.Setup.of(config)
+    splits, setup = load_splits(config), Setup.of(config)
     evaluator = Evaluator(config, setup.model, splits)
-    stages = setup_lib.stages(config, splits.train.images_per_epoch)
+    stages = lay_stages(config, splits.train.images_per_epoch)
     check_shapes(config, setup, stages)
-    return cls(
-      config=config,
-      workdir=pathlib.Path(workdir),
-      model=setup.model,
-      splits=splits,
-      evaluator=evaluator,
-      setup=setup,
-      stages=stages,
-    )
+    workdir = pathlib.Path(workdir)
+    return cls(config, workdir, setup.model, splits, evaluator, setup, stages)
 
   @classmethod
   def to_evaluate(cls, config, workdir):
     """Makes the experiment of a run that is only evaluated.
 
     Args:
-      config: the one given now; its `data` and `eval` say what is measured and
-        how. Everything else is that of the run.
+      config: its `data` and `eval` say what is measured and how; everything
+        else is that of the run.
       workdir: folder of the run.
 
     Returns:
@@ -92,13 +78,9 @@ class Experiment:
     run = load_run(config, workdir)
     config = _merged(config, run, workdir)
     splits = load_splits(config)
-    return cls(
-      config=config,
-      workdir=pathlib.Path(workdir),
-      model=run.model,
-      splits=splits,
-      evaluator=Evaluator(config, run.model, splits),
-    ), run
+    evaluator = Evaluator(config, run.model, splits)
+    workdir = pathlib.Path(workdir)
+    return cls(config, workdir, run.model, splits, evaluator), run
 
 
 def load_run(config, workdir) -> Trained:
@@ -111,16 +93,15 @@ def _merged(config, run: Trained, workdir):
   """The run's config with `data` and `eval` of the one given now."""
   before, now = flat(run.config), flat(config)
   for key in sorted(before.keys() & now.keys()):
-    if key.startswith("model.") or key == "data.image_size":
-      if before[key] != now[key]:
-        raise UserError(
-          f"{workdir} was trained with config.{key}={before[key]!r}, not "
-          f"{now[key]!r}: use the same value, or another --workdir."
-        )
+    fixed = under(key, ("model", "data.image_size"))
+    if fixed and before[key] != now[key]:
+      raise UserError(
+        f"{workdir} was trained with config.{key}={before[key]!r}, not "
+        f"{now[key]!r}: use the same value, or another --workdir."
+      )
   result = config.copy_and_resolve_references().unlock()
-  for key, value in run.config.items():
-    if key not in ("data", "eval"):
-      result[key] = value
+  for key in run.config.keys() - {"data", "eval"}:
+    result[key] = run.config[key]
   if config.data.name != run.config.data.name and not config.eval.name:
     # The figures of the dataset trained on stay.
     result.eval.name = config.data.name

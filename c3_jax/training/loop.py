@@ -52,7 +52,7 @@ def train_and_evaluate(config, workdir, *, mode="train_and_evaluate"):
 
 
 def start(experiment: Experiment):
-  """Trains in a workdir from where it was left: whether the end was reached."""
+  """Trains from where the run was left; says whether the end was reached."""
   config, workdir = experiment.config, experiment.workdir
   first = None
   if not (workdir / "checkpoints").is_dir():
@@ -85,9 +85,9 @@ def train(experiment: Experiment, checkpoints, begin, hooks=()):
   """
   config, stages = experiment.config, experiment.stages
   data, evaluator = experiment.splits.train, experiment.evaluator
-  state = begin.state
+  state, recent = begin.state, list(begin.pending)
   step, end = int(state.step), stages[-1].end
-  introduce(experiment, state)
+  _introduce(experiment, state)
   if step == end:
     return True
   state = parallel.replicate(state)
@@ -99,7 +99,6 @@ def train(experiment: Experiment, checkpoints, begin, hooks=()):
     start_step=step,
     shard=(jax.process_index(), jax.process_count()),
   )
-  recent = list(begin.pending)
   diagnose = Diagnostics(config, evaluator, data, stages)
   with (
     log.Writer(experiment.workdir, step) as writer,
@@ -161,8 +160,7 @@ def train(experiment: Experiment, checkpoints, begin, hooks=()):
   return True
 
 
-def introduce(experiment, state):
-  """Logs what is about to be trained, and on what."""
+def _introduce(experiment, state):
   logger.info(
     "%d parameters, %d training examples, %d device(s), steps %d to %d: %s",
     sum(x.size for x in jax.tree.leaves(state.params)),
@@ -225,9 +223,8 @@ class Clock:
 def untrained(experiment, run: Trained):
   """Makes the variables before any training, to compare with.
 
-  They follow from the seed, but for a ported backbone, which the first
-  checkpoint holds. A run that began with the networks of another
-  (`config.init`) is compared with a network from scratch.
+  They follow from the seed, also for a run that began with the networks of
+  another (`config.init`); a ported backbone lies in the first checkpoint.
   """
   config = experiment.config
   if config.weights.resnet50 and not config.init.workdir:

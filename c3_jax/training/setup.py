@@ -51,17 +51,8 @@ class Setup:
     image_size: side of the model frame in pixels.
     seed: of augmentation.
     augment: how images are warped and recoloured.
-    decay: of the perceptual running means.
-    stop_gradient: on the first swapped images (appendix).
-    hard_flow: T by argmax (True) or by expectation.
-    flow_temperature: divides C^ before the softmax of that expectation.
-    natural_positives: the weak flow loss takes natural pairs as positives
-      and their neighbours as negatives, not an image and its own view.
-    apart: distance in coordinates over which L_apart falls off.
-    accumulate: parts of a device's batch, computed one after another. The
-      gradient is their mean; batch norms see one part at a time.
-    remat: activations inside a network are computed again in the backward pass
-      instead of being kept.
+
+  The others are keys of the config, explained in settings/base.py.
   """
 
   model: C3
@@ -127,7 +118,7 @@ def stages(config, n_train) -> list[Stage]:
 
 
 def _length(name, options, n_train, batch_size):
-  """Steps of a stage, whose length is given in steps or in epochs."""
+  """Gives the steps of a stage, set in steps or in epochs."""
   if min(options.steps, options.epochs) < 0 or options.steps * options.epochs:
     raise UserError(
       f"config.stages.{name} has steps={options.steps} and "
@@ -138,21 +129,17 @@ def _length(name, options, n_train, batch_size):
 
 
 def _weights(name, options):
-  """The weights of a stage's terms, checked against one another."""
+  """Gives the weights of a stage's terms, checked against one another."""
   weights, key = options.weights.to_dict(), f"config.stages.{name}.weights"
   if not any(weights.values()):
     raise UserError(
       f"{key} are all 0: set one, or set config.stages.{name}.steps=0 and "
       "epochs=0 to leave the stage out."
     )
-  if weights["inv"] and not weights["cycle"]:
-    raise UserError(
-      f"{key}.inv needs the swapped images of cycle: give weights.cycle a "
-      "value above 0, or set inv=0."
-    )
-  if weights["equiv"] and not (weights["pairs"] or weights["cycle"]):
-    raise UserError(
-      f"{key}.equiv needs the images of pairs or cycle: give one of them a "
-      "value above 0, or set equiv=0."
-    )
+  for term, sources in (("inv", ("cycle",)), ("equiv", ("pairs", "cycle"))):
+    if weights[term] and not any(weights[source] for source in sources):
+      raise UserError(
+        f"{key}.{term} needs the images of {' or '.join(sources)}: give that "
+        f"weight a value above 0, or set {term}=0."
+      )
   return weights

@@ -1,5 +1,6 @@
 """The state of training: everything that changes from step to step."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,8 +19,7 @@ class TrainState:
 
   Attributes:
     step: int32, steps done over all stages.
-    params: nested dict of float32 arrays.
-    batch_stats: running statistics of batch norms; {} without any.
+    params, batch_stats: nested dicts of arrays.
     opt_state: of the parameters the current stage moves.
     running: dict term -> dict tap -> running mean of the perceptual distance.
   """
@@ -42,10 +42,7 @@ def initial_state(config, model) -> TrainState:
 
 
 def state_at_0(config, variables) -> TrainState:
-  """Makes the state at step 0 of a network's variables.
-
-  Its `opt_state` is None; `enter` makes one for a stage.
-  """
+  """Makes the state at step 0, whose `opt_state` is None until `enter`."""
   return TrainState(
     step=jnp.int32(0),
     opt_state=None,
@@ -66,11 +63,7 @@ def enter(state, stage) -> TrainState:
 def older_name(name):
   """Gives the name of a leaf of the state in older checkpoints.
 
-  There the perceptual terms shared one running mean a tap, with which both of
-  them now go on.
-
-  Args:
-    name: "running/TERM/TAP" or that of any other leaf.
+  There the perceptual terms shared one running mean a tap, running/TAP in place
+  of running/TERM/TAP: both terms go on with it.
   """
-  room, _, rest = name.partition("/")
-  return f"running/{rest.partition('/')[2]}" if room == "running" else name
+  return re.sub("^running/[^/]+/", "running/", name)

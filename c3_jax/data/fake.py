@@ -16,21 +16,20 @@ from c3_jax.data import synthetic
 from c3_jax.data.datasets import celeba, lsun
 
 SIDE = 64
+_COLUMNS = [f"{axis}{i}" for i in range(1, 6) for axis in "xy"]
 
 
 def write_folder(root, *, train, test, seed=0):
   """Writes the layout of `folder.py`: images/*.jpg and landmarks.csv."""
   images = pathlib.Path(root) / "images"
   images.mkdir()
-  columns = [f"{axis}{i}" for i in range(1, 6) for axis in "xy"]
-  rows = [["file", "split", *columns]]
+  rows = [["file", "split", *_COLUMNS]]
   for split, n in (("train", train), ("test", test)):
     for i, (image, pixels) in enumerate(draw_faces(split, n, seed)):
       name = f"{split}_{i:03}.jpg"
       image.save(images / name, quality=95)
       rows.append([name, split, *(f"{value:.2f}" for value in pixels.flat)])
-  with open(pathlib.Path(root) / "landmarks.csv", "w", newline="") as file:
-    csv.writer(file).writerows(rows)
+  _write_csv(pathlib.Path(root) / "landmarks.csv", rows)
 
 
 def write_celeba(root, *, train, test, seed=0):
@@ -44,22 +43,21 @@ def write_celeba(root, *, train, test, seed=0):
   for folder in (images, root / "MAFL"):
     folder.mkdir()
   faces = [
-    *((0, face) for face in draw_faces("train", train, seed, celeba.SIZE)),
-    *(
-      (i % 3, face)
-      for i, face in enumerate(draw_faces("test", test, seed, celeba.SIZE))
-    ),
+    *draw_faces("train", train, seed, celeba.SIZE),
+    *draw_faces("test", test, seed, celeba.SIZE),
   ]
+  parts = [0] * train + [i % 3 for i in range(test)]
   names = [f"{i:06}.jpg" for i in range(1, len(faces) + 1)]
-  points = [str(len(names)), "lefteye_x lefteye_y righteye_x righteye_y"]
-  points[1] += (
-    " nose_x nose_y leftmouth_x leftmouth_y rightmouth_x rightmouth_y"
-  )
-  for name, (_, (image, pixels)) in zip(names, faces, strict=True):
+  points = [
+    str(len(names)),
+    "lefteye_x lefteye_y righteye_x righteye_y nose_x nose_y leftmouth_x "
+    "leftmouth_y rightmouth_x rightmouth_y",
+  ]
+  for name, (image, pixels) in zip(names, faces, strict=True):
     image.save(images / name, quality=95)
     cells = " ".join(f"{round(value):4}" for value in pixels.flat)
     points.append(f"{name} {cells}")
-  partition = [f"{name} {part}" for name, (part, _) in zip(names, faces)]
+  partition = [f"{name} {part}" for name, part in zip(names, parts)]
   identity = [f"{name} {i // 2 + 1}" for i, name in enumerate(names)]
   for name, lines in {
     "list_landmarks_align_celeba.txt": points,
@@ -78,8 +76,7 @@ def write_aflw(root, *, train, test, seed=0):
   root = pathlib.Path(root)
   for folder in ("output", "aflw_cropped", "MTFL/AFLW"):
     (root / folder).mkdir(parents=True)
-  columns = [f"{axis}{i}" for i in range(1, 6) for axis in "xy"]
-  rows = [["image_file", "crop_file", "set", "face_id", *columns]]
+  rows = [["image_file", "crop_file", "set", "face_id", *_COLUMNS]]
   testing = []
   for split, n in (("train", train), ("test", test)):
     names, points = [], []
@@ -93,24 +90,18 @@ def write_aflw(root, *, train, test, seed=0):
       {"gt": np.array(points)[..., ::-1], "hw": np.full((n, 2), (120, 110))},
     )
     for i, (image, pixels) in enumerate(draw_faces(split, n, seed, (150, 150))):
-      file = f"image{i:05}.jpg" if split == "train" else f"image{n + i:05}.jpg"
-      kind = 1 if split == "train" else 2
       crop = f"crop_{split}_{i:05}.jpg"
-      rows.append(
-        [file, crop, kind, i, *(f"{value + 1:.3f}" for value in pixels.flat)]
-      )
+      cells = [f"{value + 1:.3f}" for value in pixels.flat]
+      kind = 1 if split == "train" else 2
+      rows.append([f"image{i:05}.jpg", crop, kind, i, *cells])
       if split == "train":
         image.save(root / "aflw_cropped" / crop, quality=95)
       else:
-        name = f"{i + 1:04}-{file}"
-        image.save(root / "MTFL" / "AFLW" / name, quality=95)
-        cells = " ".join(f"{value + 1:.3f}" for value in pixels.T.flat)
-        testing.append(f" AFLW\\{name} {cells} 1 2 2 3")
+        image.save(root / "MTFL" / "AFLW" / crop, quality=95)
+        cells = " ".join(cells[::2] + cells[1::2])
+        testing.append(f" AFLW\\{crop} {cells} 1 2 2 3")
   _write_lines(root / "MTFL" / "testing.txt", testing)
-  with open(
-    root / "aflw_cropped" / "facedata_cropped.csv", "w", newline=""
-  ) as file:
-    csv.writer(file).writerows(rows)
+  _write_csv(root / "aflw_cropped" / "facedata_cropped.csv", rows)
 
 
 def write_pf_pascal(root, *, train, test, seed=0):
@@ -121,9 +112,8 @@ def write_pf_pascal(root, *, train, test, seed=0):
     folder.mkdir(parents=True)
   prefix = "PF-dataset-PASCAL/JPEGImages/"
   header = ["source_image", "target_image", "class"]
-  for number, (split, n) in enumerate(
-    {"train": train, "val": test, "test": test}.items()
-  ):
+  counts = {"train": train, "val": test, "test": test}
+  for number, (split, n) in enumerate(counts.items()):
     annotated = split != "train"
     rows = [[*header, *(["XA", "YA", "XB", "YB"] if annotated else ["flip"])]]
     sides = [
@@ -146,10 +136,7 @@ def write_pf_pascal(root, *, train, test, seed=0):
       else:
         row.append(i % 2)
       rows.append(row)
-    with open(
-      root / "image_pairs" / f"{split}_pairs.csv", "w", newline=""
-    ) as file:
-      csv.writer(file).writerows(rows)
+    _write_csv(root / "image_pairs" / f"{split}_pairs.csv", rows)
 
 
 def write_lsun(root, *, train, test=0, seed=0, lmdb=False):
@@ -163,12 +150,9 @@ def write_lsun(root, *, train, test=0, seed=0, lmdb=False):
   """
   for category, name in (("car", "car"), ("bedroom", "bedroom_train")):
     folder = pathlib.Path(root) / (f"{name}_lmdb" if lmdb else name)
-    encoded = {}
-    for i, (image, _) in enumerate(
-      draw_faces(
-        "train", train, seed + lsun.CATEGORIES.index(category), (96, 72)
-      )
-    ):
+    encoded, stream = {}, seed + lsun.CATEGORIES.index(category)
+    faces = draw_faces("train", train, stream, (96, 72))
+    for i, (image, _) in enumerate(faces):
       data = io.BytesIO()
       image.save(data, "webp", quality=90)
       encoded[f"{i:06x}{seed:034x}"] = data.getvalue()
@@ -213,6 +197,11 @@ def draw_faces(split, n, seed, size=(SIDE, SIDE)):
     if size != image.size:
       image = image.resize(size, Image.BICUBIC)
     yield image, geometry.coords_to_pixels(points, np.array(size))
+
+
+def _write_csv(path, rows):
+  with open(path, "w", newline="") as file:
+    csv.writer(file).writerows(rows)
 
 
 def _write_lines(path, lines):

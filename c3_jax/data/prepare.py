@@ -112,11 +112,8 @@ def check_celeba(root):
   yield Check("annotated images", len(points), 202599)
   identity = celeba.read_identity(root)
   yield Check("people", len(set(identity.values())), 10177)
-  for exclude, expected in (
-    ("mafl_test", 161962),
-    ("mafl", 146501),
-    ("identity", None),
-  ):
+  published = {"mafl_test": 161962, "mafl": 146501, "identity": None}
+  for exclude, expected in published.items():
     names = celeba.training_names(
       partition, mafl["training"], mafl["testing"], exclude, identity
     )
@@ -135,17 +132,12 @@ def aflw_releases(root):
 
 def check_aflw(root):
   """Yields the checks of the releases of AFLW that are there."""
-  expected = {
-    ("lmdis", "train"): 10122,
-    ("lmdis", "test"): 2991,
-    ("mtfl", "train"): 10122,
-    ("mtfl", "test"): 2995,
-  }
   for release in aflw_releases(root):
-    for split in ("train", "test"):
+    tested = {"lmdis": 2991, "mtfl": 2995}[release]
+    for split, expected in (("train", 10122), ("test", tested)):
       images, names, _, _ = aflw.read_split(root, split=split, release=release)
       lists.check_files(images, names, f"AFLW's {release} lists")
-      yield Check(f"{release} {split}", len(names), expected[release, split])
+      yield Check(f"{release} {split}", len(names), expected)
 
 
 def check_pf_pascal(root):
@@ -154,11 +146,11 @@ def check_pf_pascal(root):
   rows = {}
   for split, expected in (("train", 2940), ("val", 308), ("test", 299)):
     path, rows[split] = pf_pascal.read_split(root, split)
-    names = {name for row in rows[split] for name in (row.source, row.target)}
+    names = {name for row in rows[split] for name in row.ends}
     lists.check_files(images, sorted(names), path)
     yield Check(f"{split} pairs", len(rows[split]), expected)
     yield _checksum(path)
-  couples = {frozenset((row.source, row.target)) for row in rows["train"]}
+  couples = {frozenset(row.ends) for row in rows["train"]}
   yield Check("unordered train pairs", len(couples), 613)
   points = sum(len(row.points[0]) for row in rows["test"])
   yield Check("test points", points, 2414)

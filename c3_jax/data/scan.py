@@ -70,9 +70,7 @@ def scan(
 def read_good(paths, frame, *, keep=True, reader=None):
   """Decodes every file once; logs the broken ones and leaves them out.
 
-  Args:
-    paths, frame, reader: as of `image_files.read_batches`.
-    keep: keep the decoded images.
+  Takes paths, frame and reader as `image_files.read_batches` does.
 
   Returns:
     (images, sizes, good): uint8 [g, S, S, 3], or None without `keep`; int32

@@ -22,7 +22,7 @@ class StreamingDataset:
 
   Attributes:
     paths: list of n file names.
-    frame: `geometry.Frame`, with load_size, image_size and the crop rule.
+    frame: `geometry.Frame`.
   """
 
   def __init__(
@@ -31,12 +31,9 @@ class StreamingDataset:
     """Reads nothing yet.
 
     Args:
-      paths: list of n file names, in any format that Pillow reads.
-      frame: `geometry.Frame`.
+      paths, frame, reader: as of `image_files.read_batches`.
       points: [n, P, 2] in [-1, 1] of the frame, or None.
       names: list of n str; by default the paths.
-      reader: thread-safe function index -> bytes that stands in for the files,
-        or None.
       tf_data: pass the batches through a tf.data pipeline.
 
     Raises:

@@ -23,6 +23,7 @@ from c3_jax.data.datasets import lists
 from c3_jax.data.scan import read_good
 from c3_jax.errors import UserError
 
+SIDES = ("source", "target")
 SPLITS = {"train": "train", "fit": "val", "test": "test"}
 # No coordinate of the lists exceeds it: the longer side of their images.
 LONGER_SIDE = 300
@@ -37,15 +38,18 @@ class Pair(NamedTuple):
   flip: bool
   points: tuple  # (source, target): float64 [p, 2], 1 = first pixel's centre.
 
+  @property
+  def ends(self):
+    """The two files: (source, target)."""
+    return self.source, self.target
+
 
 def read_pairs(path):
   """Reads a list of pairs.
 
-  Args:
-    path: csv file; training lists have no points, the others no flips.
-
   Returns:
-    List of Pair, in the order of the file.
+    List of Pair, in the order of the file; training lists have no points, the
+    others no flips.
 
   Raises:
     UserError: names the file, and the line or the column at fault.
@@ -74,15 +78,10 @@ def _parse(row):
   category = int(row["class"]) - 1
   if not 0 <= category < len(pairs.CATEGORIES):
     raise ValueError(f"class {category + 1} is not 1 to 20")
-  source, target = (
-    pathlib.PurePosixPath(row[f"{side}_image"]).name
-    for side in ("source", "target")
-  )
+  ends = [pathlib.PurePosixPath(row[f"{side}_image"]).name for side in SIDES]
   if "flip" in row:
     nothing = np.zeros((0, 2))
-    return Pair(
-      source, target, category, bool(int(row["flip"])), (nothing, nothing)
-    )
+    return Pair(*ends, category, bool(int(row["flip"])), (nothing, nothing))
   points = tuple(
     np.stack(
       [np.array(row[axis + side].split(";"), np.float64) for axis in "XY"], -1
@@ -91,7 +90,7 @@ def _parse(row):
   )
   if len(points[0]) != len(points[1]):
     raise ValueError("source and target have different numbers of points")
-  return Pair(source, target, category, False, points)
+  return Pair(*ends, category, False, points)
 
 
 def leak_free(test, seen):
@@ -105,12 +104,11 @@ def leak_free(test, seen):
     dict of bool [n]: "pair_disjoint", the two images are no pair of `seen`
     in either order; "image_disjoint", neither image is in any.
   """
-  couples = {frozenset((row.source, row.target)) for row in seen}
-  files = {name for row in seen for name in (row.source, row.target)}
-  ends = [(row.source, row.target) for row in test]
+  couples = {frozenset(row.ends) for row in seen}
+  files = set().union(*couples)
   return {
-    "pair_disjoint": np.array([frozenset(e) not in couples for e in ends]),
-    "image_disjoint": np.array([files.isdisjoint(e) for e in ends]),
+    "pair_disjoint": np.array([frozenset(r.ends) not in couples for r in test]),
+    "image_disjoint": np.array([files.isdisjoint(r.ends) for r in test]),
   }
 
 
@@ -141,7 +139,7 @@ def load_pf_pascal(root, frame, *, split):
   """
   images = find_images(root)
   path, rows = read_split(root, SPLITS[split])
-  names = sorted({name for row in rows for name in (row.source, row.target)})
+  names = sorted({name for row in rows for name in row.ends})
   lists.check_files(images, names, path)
   seen = []
   if split == "test":
@@ -171,15 +169,15 @@ def make_dataset(rows, names, frame, *, paths, seen, where, reader=None):
   """
   images, sizes, good = read_good(paths, frame, reader=reader)
   index = {names[i]: row for row, i in enumerate(good)}
-  rows = [row for row in rows if {row.source, row.target} <= index.keys()]
-  ends = np.array([[index[row.source], index[row.target]] for row in rows])
+  rows = [row for row in rows if index.keys() >= set(row.ends)]
+  ends = np.array([[index[name] for name in row.ends] for row in rows])
   points, visible = pairs.pad([row.points for row in rows])
   coords = frame.file_to_coords(points - 1, _listed(sizes[ends]))
   outside = visible & (np.abs(coords).max((1, 3)) > 1.02)
   if outside.any():
     first = rows[int(np.argmax(outside.any(1)))]
     raise UserError(
-      f"points of {first.source} or {first.target} lie outside the images "
+      f"points of {' or '.join(first.ends)} lie outside the images "
       f"of {where}; take the images of PF-PASCAL or VOC2012."
     )
   return pairs.PairDataset(
@@ -196,13 +194,6 @@ def make_dataset(rows, names, frame, *, paths, seen, where, reader=None):
 
 
 def _listed(sizes):
-  """Gives the sizes of images as the lists have them.
-
-  Args:
-    sizes: [n, 2, 2], (width, height) of the files.
-
-  Returns:
-    float64 [n, 2, 2]: the same, where the longer side is at most 300.
-  """
+  """Scales (width, height) of files, [.., 2], to what the lists refer to."""
   longer = sizes.max(-1, keepdims=True)
   return sizes * np.minimum(1, LONGER_SIDE / longer)

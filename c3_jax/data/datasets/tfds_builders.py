@@ -84,38 +84,30 @@ class C3PfPascal(_Builder):
   SPLITS = ("train", "val", "test")
 
   def _info(self):
-    points = tfds.features.Tensor(shape=(None, 2), dtype=np.float64)
+    features = {"category": np.int64, "flip": np.bool_}
+    for side in pf_pascal.SIDES:
+      features |= {
+        f"image_{side}": tfds.features.Image(),
+        f"name_{side}": tfds.features.Text(),
+        f"points_{side}": tfds.features.Tensor(
+          shape=(None, 2), dtype=np.float64
+        ),
+      }
     return self.dataset_info_from_configs(
-      features=tfds.features.FeaturesDict(
-        {
-          "image_source": tfds.features.Image(),
-          "image_target": tfds.features.Image(),
-          "name_source": tfds.features.Text(),
-          "name_target": tfds.features.Text(),
-          "points_source": points,
-          "points_target": points,
-          "category": np.int64,
-          "flip": np.bool_,
-        }
-      ),
+      features=tfds.features.FeaturesDict(features)
     )
 
   def _generate_examples(self, root, split):
     images = pf_pascal.find_images(root)
     for i, row in enumerate(pf_pascal.read_split(root, split)[1]):
-      yield (
-        i,
-        {
-          "image_source": images / row.source,
-          "image_target": images / row.target,
-          "name_source": row.source,
-          "name_target": row.target,
-          "points_source": row.points[0],
-          "points_target": row.points[1],
-          "category": row.category,
-          "flip": row.flip,
-        },
-      )
+      example = {"category": row.category, "flip": row.flip}
+      for side, name, points in zip(pf_pascal.SIDES, row.ends, row.points):
+        example |= {
+          f"image_{side}": images / name,
+          f"name_{side}": name,
+          f"points_{side}": points,
+        }
+      yield i, example
 
 
 def builder(dataset, folder, release="lmdis"):

@@ -32,16 +32,9 @@ def _open(builder, split, *images):
 
 
 def load_tfds(data, frame, *, split, cache):
-  """Loads one split, as the loader of the original files does.
+  """Loads one split of `config.data`, as the loader of its original files does.
 
-  Args:
-    data: `config.data`; its tfds_dir is what TFDS calls data_dir.
-    frame: `geometry.Frame`.
-    split: "train", "fit" or "test".
-    cache: keep the decoded images in memory.
-
-  Returns:
-    ArrayDataset, StreamingDataset or PairDataset; None for LSUN's fit and test.
+  Its tfds_dir is what TFDS calls data_dir.
 
   Raises:
     UserError: if nothing is prepared there.
@@ -128,7 +121,7 @@ def _celeba(data):
 def _load_pairs(folder, frame, split):
   """Loads a split of a prepared dataset as `pf_pascal.load_pf_pascal` does."""
   builder = tfds_builders.builder("pf_pascal", folder)
-  sides = ("source", "target")
+  sides = pf_pascal.SIDES
   encoded = {}
 
   def rows(split):

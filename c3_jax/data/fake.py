@@ -150,7 +150,7 @@ def write_lsun(root, *, train, test=0, seed=0, lmdb=False):
   """
   for category, name in (("car", "car"), ("bedroom", "bedroom_train")):
     folder = pathlib.Path(root) / (f"{name}_lmdb" if lmdb else name)
-    encoded, stream = {}, seed + lsun.CATEGORIES.index(category)
+    encoded, stream = {}, seed + list(lsun.CATEGORIES).index(category)
     faces = draw_faces("train", train, stream, (96, 72))
     for i, (image, _) in enumerate(faces):
       data = io.BytesIO()

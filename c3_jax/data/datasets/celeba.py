@@ -65,17 +65,20 @@ def _person(identity, name):
 
 def read_partition(root):
   """Reads list_eval_partition.txt: (path, dict name -> 0, 1 or 2)."""
-  name = "list_eval_partition.txt"
-  path = lists.find(root, name, f"Eval/{name}")
-  table = lists.read_table(path, 1)
-  return path, {name: int(part) for name, (part,) in table.items()}
+  path, table = _read_column(root, "list_eval_partition.txt", "Eval")
+  return path, {name: int(part) for name, part in table.items()}
 
 
 def read_identity(root):
   """Reads identity_CelebA.txt: dict name -> number of the person, as text."""
-  name = "identity_CelebA.txt"
-  path = lists.find(root, name, f"Anno/{name}")
-  return {name: i for name, (i,) in lists.read_table(path, 1).items()}
+  return _read_column(root, "identity_CelebA.txt", "Anno")[1]
+
+
+def _read_column(root, name, folder):
+  """Reads a list of one number for each image: (path, dict name -> str)."""
+  path = lists.find(root, name, f"{folder}/{name}")
+  table = lists.parse_table(path, lists.read_lines(path), 1)
+  return path, {name: number for name, (number,) in table.items()}
 
 
 def read_mafl(root, split):
@@ -85,11 +88,7 @@ def read_mafl(root, split):
 
 
 def read_landmarks(root, names):
-  """Reads the annotated points of some images.
-
-  Args:
-    root: folder of the dataset.
-    names: list of n file names.
+  """Reads the annotated points of n images.
 
   Returns:
     float64 [n, 5, 2] (x, y) in pixels of the 178 x 218 images.

@@ -50,11 +50,12 @@ def read_lines(path):
   return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def read_table(path, columns):
-  """Reads lines of a name and numbers, separated by spaces.
+def parse_table(path, lines, columns):
+  """Parses lines of a name and numbers, separated by spaces.
 
   Args:
-    path: text file.
+    path: text file that the lines are of, for messages.
+    lines: as of `read_lines`.
     columns: how many numbers follow each name.
 
   Returns:
@@ -64,11 +65,6 @@ def read_table(path, columns):
     UserError: names the line that has another form, or the name that is listed
       twice.
   """
-  return parse_table(path, read_lines(path), columns)
-
-
-def parse_table(path, lines, columns):
-  """Parses lines of the file `path` as `read_table` does."""
   table = {}
   for line in lines:
     name, *numbers = line.split()
@@ -102,8 +98,7 @@ def check_files(folder, names, source):
   Raises:
     UserError: counts the missing files and names the first.
   """
-  here = {}
-  missing = []
+  here, missing = {}, []
   # One listing a folder: 200,000 single questions take a network drive
   # minutes.
   for name in names:

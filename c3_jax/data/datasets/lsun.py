@@ -8,12 +8,19 @@ The values of the LMDB are WebP or JPEG files. The package lmdb, which reads
 it, is not among c3_jax's requirements.
 """
 
+import itertools
+import os
+import weakref
+
 from c3_jax.data import streaming
 from c3_jax.data.datasets import folder, lists
 from c3_jax.data.scan import scan
 from c3_jax.errors import UserError
 
-CATEGORIES = ("car", "bedroom")
+CATEGORIES = {
+  "car": ("car", "car_lmdb"),
+  "bedroom": ("bedroom_train_lmdb", "bedroom_train", "bedroom"),
+}
 SUFFIXES = (".webp", ".jpg", ".jpeg", ".png")
 
 
@@ -34,16 +41,10 @@ class Lmdb:
         "folder."
       ) from error
     try:
-      # No lock file: the data may lie on a disk that is read-only.
-      self._env = lmdb.open(
-        str(path), readonly=True, lock=False, readahead=False
-      )
+      self._env = _environment(os.path.realpath(path), lmdb.open)
       with self._env.begin() as transaction:
-        cursor = transaction.cursor()
-        keys = cursor.iternext(keys=True, values=False)
-        self.keys = (
-          [key for i, key in zip(range(limit), keys)] if limit else list(keys)
-        )
+        keys = transaction.cursor().iternext(keys=True, values=False)
+        self.keys = list(itertools.islice(keys, limit or None))
     except lmdb.Error as error:
       raise UserError(
         f"{path} is not a whole LMDB ({error}); unpack the archive again."
@@ -55,6 +56,20 @@ class Lmdb:
       return transaction.get(self.keys[index])
 
 
+# LMDB refuses a path that the process has open already.
+_OPEN = weakref.WeakValueDictionary()
+
+
+def _environment(path, opener):
+  """Gives the one environment of a real path, opened where it is not yet."""
+  found = _OPEN.get(path)
+  if found is None:
+    # No lock file: the data may lie on a disk that is read-only.
+    found = opener(path, readonly=True, lock=False, readahead=False)
+    _OPEN[path] = found
+  return found
+
+
 def find_source(root, category):
   """Finds the folder of a category: an LMDB (data.mdb) or exported images."""
   if category not in CATEGORIES:
@@ -62,11 +77,7 @@ def find_source(root, category):
       f"config.data.category is {category!r}: use one of "
       f"{', '.join(CATEGORIES)}."
     )
-  places = {
-    "car": ("car", "car_lmdb"),
-    "bedroom": ("bedroom_train_lmdb", "bedroom_train", "bedroom"),
-  }
-  return lists.find(root, *places[category])
+  return lists.find(root, *CATEGORIES[category])
 
 
 def load_lsun(root, frame, *, split="train", category, cache, limit=0):

@@ -54,6 +54,19 @@ def test_lmdb_streams_in_the_order_of_its_array(dots, tmp_path):
     np.testing.assert_array_equal(a["image"], b["image"])
 
 
+def test_one_lmdb_serves_many_datasets(dots, tmp_path):
+  """Also by another name of its folder, and after the first one is gone."""
+  fake.write_lsun(tmp_path, train=4, lmdb=True)
+  (tmp_path / "link").symlink_to(tmp_path)
+  first = _load(tmp_path, cache=False)
+  second = _load(tmp_path / "link", cache=False, limit=3)
+  assert second.names == first.names[:3]
+  (whole,) = first.eval_batches(4)
+  del first
+  (part,) = second.eval_batches(3)
+  np.testing.assert_array_equal(part["image"], whole["image"][:3])
+
+
 def test_without_lmdb_the_package_is_named(dots, tmp_path, monkeypatch):
   """It is not a requirement of c3_jax."""
   fake.write_lsun(tmp_path, train=1, lmdb=True)

@@ -5,7 +5,4 @@ one, `canvas` their parts, `overlay` the drawings over files. This room imports
 matplotlib: import it inside the function that draws.
 """
 
-from c3_jax.figures.canvas import landmark_colours
 from c3_jax.figures.draw import draw_run
-
-__all__ = ["draw_run", "landmark_colours"]

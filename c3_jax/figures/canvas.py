@@ -59,13 +59,12 @@ def image_grid(rows, columns, left=0, bottom=0, lead=0):
   height = bottom + lead + rows * (cell + GAP) + GAP
   figure = new_figure(width, height)
   axes = np.empty((rows, columns), object)
-  for row in range(rows):
-    for column in range(columns):
-      x = left + GAP + column * (cell + GAP) + (lead if column else 0)
-      y = height - (row + 1) * (cell + GAP) - (lead if row else 0)
-      ax = figure.add_axes([x / width, y / height, cell / width, cell / height])
-      ax.axis("off")
-      axes[row, column] = ax
+  for row, column in np.ndindex(rows, columns):
+    x = left + GAP + column * (cell + GAP) + (lead if column else 0)
+    y = height - (row + 1) * (cell + GAP) - (lead if row else 0)
+    ax = figure.add_axes([x / width, y / height, cell / width, cell / height])
+    ax.axis("off")
+    axes[row, column] = ax
   return figure, axes, cell
 
 
@@ -90,21 +89,17 @@ def _radius(cell):
 
 def draw_dots(ax, points, colours, cell):
   """Draws filled dots with a dark outline at points [K, 2]."""
+  style = {"ec": OUTLINE, "lw": 0.8, "zorder": 3}
   for point, colour in zip(np.asarray(points), colours):
-    ax.add_patch(
-      Circle(point, _radius(cell), fc=colour, ec=OUTLINE, lw=0.8, zorder=3)
-    )
+    ax.add_patch(Circle(point, _radius(cell), fc=colour, **style))
 
 
 def draw_circles(ax, points, cell):
   """Draws open white circles with a dark outline at points [P, 2]."""
   for edge, width in ((OUTLINE, 2.2), ("white", 1.0)):
+    style = {"fill": False, "ec": edge, "lw": width, "zorder": 5}
     for point in np.asarray(points):
-      ax.add_patch(
-        Circle(
-          point, 1.5 * _radius(cell), fill=False, ec=edge, lw=width, zorder=5
-        )
-      )
+      ax.add_patch(Circle(point, 1.5 * _radius(cell), **style))
 
 
 def draw_crosses(ax, points, colours, cell):
@@ -114,37 +109,22 @@ def draw_crosses(ax, points, colours, cell):
   codes = [Path.MOVETO, Path.LINETO] * 2
   for point, colour in zip(np.asarray(points), colours):
     for edge, width, zorder in ((OUTLINE, 2.6, 3.5), (colour, 1.3, 4)):
-      ax.add_patch(
-        PathPatch(
-          Path(point + arms, codes),
-          fill=False,
-          ec=edge,
-          lw=width,
-          zorder=zorder,
-        )
-      )
+      style = {"fill": False, "ec": edge, "lw": width, "zorder": zorder}
+      ax.add_patch(PathPatch(Path(point + arms, codes), **style))
 
 
-def row_label(ax, text):
-  """Writes text to the left of an image."""
-  ax.text(
-    -0.05,
-    0.5,
-    text,
-    ha="right",
-    va="center",
-    fontsize=FONT,
-    transform=ax.transAxes,
-  )
+def write(ax, text, x=-0.05, y=0.5, *, ha="right", va="center"):
+  """Writes text beside an image, or over it; [0, 1] is its side, y up."""
+  style = {"ha": ha, "va": va, "fontsize": FONT, "transform": ax.transAxes}
+  ax.text(x, y, text, **style)
 
 
 def mark_legend(figure, marks):
   """Explains marks (marker, label, fill colour) below the images."""
+  style = {"ls": "", "mec": OUTLINE, "ms": 6}
   figure.legend(
     handles=[
-      Line2D(
-        [], [], ls="", marker=marker, mfc=fill, mec=OUTLINE, label=label, ms=6
-      )
+      Line2D([], [], marker=marker, label=label, mfc=fill, **style)
       for marker, label, fill in marks
     ],
     loc="lower center",

@@ -33,7 +33,8 @@ def curves_figure(path, jsonl_path, columns=4):
   curves, stages = read_curves(jsonl_path)
   columns = min(columns, len(curves))
   rows = -(-len(curves) // columns)
-  figure = canvas.new_figure(canvas.WIDTH, 34 + 142 * rows)
+  height = 34 + 142 * rows
+  figure = canvas.new_figure(canvas.WIDTH, height)
   axes = figure.subplots(rows, columns, squeeze=False, sharex=True)
   for ax, (name, (x, y)) in zip(axes.flat, curves.items()):
     for stage, first, last in stages:
@@ -45,13 +46,13 @@ def curves_figure(path, jsonl_path, columns=4):
   for ax in axes.flat[len(curves) :]:
     ax.remove()
   # Plots above a removed one are the lowest of their column.
-  for ax in axes.flat[max(len(curves) - columns, 0) : len(curves)]:
+  for ax in axes.flat[len(curves) - columns : len(curves)]:
     ax.tick_params(labelbottom=True)
     ax.set_xlabel("step", fontsize=canvas.FONT, labelpad=1)
   figure.legend(
     handles=[
-      Patch(color=STAGES.get(stage, OTHER_STAGE), label=stage or "no stage")
-      for stage in dict.fromkeys(stage for stage, _, _ in stages)
+      Patch(color=STAGES.get(name, OTHER_STAGE), label=name or "no stage")
+      for name in dict.fromkeys(name for name, _, _ in stages)
     ],
     loc="upper center",
     ncols=6,
@@ -59,14 +60,8 @@ def curves_figure(path, jsonl_path, columns=4):
     frameon=False,
     borderaxespad=0.2,
   )
-  figure.subplots_adjust(
-    left=0.055,
-    right=0.99,
-    top=1 - 42 / (34 + 142 * rows),
-    bottom=36 / (34 + 142 * rows),
-    wspace=0.32,
-    hspace=0.38,
-  )
+  top, bottom = 1 - 42 / height, 36 / height
+  figure.subplots_adjust(0.055, bottom, 0.99, top, wspace=0.32, hspace=0.38)
   canvas.save(figure, path)
 
 
@@ -135,16 +130,15 @@ def read_curves(path):
       if name == "images_per_second" and not value:
         continue
       if name not in ("step", "stage") and type(value) in (int, float):
-        curves.setdefault(name, ([], []))
-        curves[name][0].append(step)
-        curves[name][1].append(value)
+        curves.setdefault(name, []).append((step, value))
   if not curves:
     raise UserError(f"{path} holds no numbers yet: train for longer")
   if "images_per_second" in curves:
     curves["images_per_second"] = curves.pop("images_per_second")
+  arrays = {name: np.transpose(pairs) for name, pairs in curves.items()}
   return {
-    name: (np.array(x), np.where(np.isfinite(y), y, np.nan))
-    for name, (x, y) in curves.items()
+    name: (x, np.where(np.isfinite(y), y, np.nan))
+    for name, (x, y) in arrays.items()
   }, stages
 
 

@@ -1,5 +1,7 @@
 """Figures of landmarks, swaps, template face and transfers, as PNG files."""
 
+from itertools import repeat
+
 import numpy as np
 
 from c3_jax.figures import canvas
@@ -21,29 +23,24 @@ def landmarks_figure(
   """
   columns = min(columns, len(images))
   rows = -(-len(images) // columns)
-  legend = annotated is not None or predicted is not None
-  figure, axes, cell = canvas.image_grid(
-    rows, columns, bottom=20 if legend else 0
-  )
   colours = landmark_colours(landmarks.shape[1])
-  for index, image in enumerate(images):
-    ax = axes[index // columns, index % columns]
+  marks = [("o", "discovered", colours[0])]
+  if annotated is not None:
+    marks.append(("x", "annotated", "none"))
+  if predicted is not None:
+    marks.append(("o", "regressed", "none"))
+  bottom = 20 if len(marks) > 1 else 0
+  figure, axes, cell = canvas.image_grid(rows, columns, bottom=bottom)
+  for index, (ax, image) in enumerate(zip(axes.flat, images)):
     canvas.draw_image(ax, image)
     canvas.draw_dots(ax, landmarks[index], colours, cell)
     if annotated is not None:
-      canvas.draw_crosses(
-        ax, annotated[index], ["white"] * annotated.shape[1], cell
-      )
+      canvas.draw_crosses(ax, annotated[index], repeat("white"), cell)
     if predicted is not None:
       canvas.draw_circles(ax, predicted[index], cell)
   for ax in axes.flat[len(images) :]:
     ax.remove()
-  if legend:
-    marks = [("o", "discovered", colours[0])]
-    if annotated is not None:
-      marks.append(("x", "annotated", "none"))
-    if predicted is not None:
-      marks.append(("o", "regressed", "none"))
+  if bottom:
     canvas.mark_legend(figure, marks)
   canvas.save(figure, path)
 
@@ -60,24 +57,15 @@ def swap_figure(path, images_a, images_p, swapped):
   swapped = np.asarray(swapped)
   rows, columns = swapped.shape[:2]
   figure, axes, _ = canvas.image_grid(rows + 1, columns + 1, lead=10)
-  for column, image in enumerate(images_p):
-    canvas.draw_image(axes[0, column + 1], image)
-  for row, image in enumerate(images_a):
-    canvas.draw_image(axes[row + 1, 0], image)
-    for column in range(columns):
-      canvas.draw_image(axes[row + 1, column + 1], swapped[row, column])
-  corner = axes[0, 0]
-  corner.set(xlim=(0, 1), ylim=(0, 1))
-  corner.text(
-    0.96, 0.5, "pose \u2192", ha="right", va="center", fontsize=canvas.FONT
-  )
-  corner.text(
-    0.5,
-    0.06,
-    "appearance \u2193",
-    ha="center",
-    va="bottom",
-    fontsize=canvas.FONT,
+  for ax, image in zip(axes[0, 1:], images_p):
+    canvas.draw_image(ax, image)
+  for ax, image in zip(axes[1:, 0], images_a):
+    canvas.draw_image(ax, image)
+  for cell in np.ndindex(rows, columns):
+    canvas.draw_image(axes[1:, 1:][cell], swapped[cell])
+  canvas.write(axes[0, 0], "pose \u2192", 0.96)
+  canvas.write(
+    axes[0, 0], "appearance \u2193", 0.5, 0.06, ha="center", va="bottom"
   )
   canvas.save(figure, path)
 
@@ -92,23 +80,20 @@ def template_figure(path, images, reconstructions, pose_only, appearance_only):
     pose_only: [n, S, S, 3], the decoder without appearance: the template face.
     appearance_only: [n, S, S, 3], the decoder without landmarks.
   """
-  names = ["image", "reconstruction", "pose only", "appearance only"]
-  lines = [images, reconstructions, pose_only, appearance_only]
   figure, axes, _ = canvas.image_grid(4, len(images), left=108)
-  for row, (name, line) in enumerate(zip(names, lines)):
-    canvas.row_label(axes[row, 0], name)
-    for column, image in enumerate(line):
-      canvas.draw_image(axes[row, column], image)
+  for row, name, line in zip(
+    axes,
+    ("image", "reconstruction", "pose only", "appearance only"),
+    (images, reconstructions, pose_only, appearance_only),
+  ):
+    canvas.write(row[0], name)
+    for ax, image in zip(row, line):
+      canvas.draw_image(ax, image)
   canvas.save(figure, path)
 
 
 def transfer_figure(
-  path,
-  images_from,
-  images_to,
-  landmarks_to,
-  carried,
-  landmarks_from=None,
+  path, images_from, images_to, landmarks_to, carried, landmarks_from=None
 ):
   """Draws landmarks carried from one image to another by the flow (Fig. 3).
 
@@ -122,12 +107,11 @@ def transfer_figure(
     carried: [n, K, 2], those detected above, carried down.
     landmarks_from: [n, K, 2] or None, detected above.
   """
-  figure, axes, cell = canvas.image_grid(
-    2, len(images_from), left=36, bottom=20
-  )
+  n = len(images_from)
+  figure, axes, cell = canvas.image_grid(2, n, left=36, bottom=20)
   colours = landmark_colours(landmarks_to.shape[1])
-  canvas.row_label(axes[0, 0], "from")
-  canvas.row_label(axes[1, 0], "to")
+  canvas.write(axes[0, 0], "from")
+  canvas.write(axes[1, 0], "to")
   for index, (above, below) in enumerate(
     zip(images_from, images_to, strict=True)
   ):
@@ -140,8 +124,6 @@ def transfer_figure(
     bottom.plot(*pairs.T, color="white", lw=0.8, zorder=2)
     canvas.draw_dots(bottom, landmarks_to[index], colours, cell)
     canvas.draw_crosses(bottom, carried[index], colours, cell)
-  canvas.mark_legend(
-    figure,
-    [("o", "detected", colours[0]), ("x", "carried by the flow", "none")],
-  )
+  marks = [("o", "detected", colours[0]), ("x", "carried by the flow", "none")]
+  canvas.mark_legend(figure, marks)
   canvas.save(figure, path)

@@ -14,22 +14,13 @@ SMALLEST, LARGEST = 320, 1280
 OUTLINE = (32, 32, 32)
 
 
-def path_of(folder, name):
-  """Names the overlay of a file.
-
-  The whole name is kept, with .png after it, so that no two files meet.
-  """
-  return os.path.join(folder, f"{name}.png")
-
-
 def save(source, target, landmarks, points=None):
   """Draws landmarks over a file and writes a PNG: whole, or not at all.
 
   Args:
     source: the image file; drawn as it is stored, whatever EXIF says.
     target: the PNG to write; its folder is made.
-    landmarks: [K, 2] in pixels of the file: dots, in the colours of the
-      figures.
+    landmarks: [K, 2] in pixels of the file: dots in the figures' colours.
     points: [P, 2], likewise, or None: white circles.
   """
   image = Image.fromarray(image_files.decode(source))
@@ -37,10 +28,8 @@ def save(source, target, landmarks, points=None):
   # 0 is the centre of the first pixel; ImageDraw's 0 is, too.
   place = lambda xy: (np.asarray(xy) + 0.5) * scale - 0.5  # noqa: E731
   if scale != 1:
-    image = image.resize(
-      tuple(max(1, round(side * scale)) for side in image.size),
-      Image.Resampling.BICUBIC,
-    )
+    size = tuple(max(1, round(side * scale)) for side in image.size)
+    image = image.resize(size, Image.Resampling.BICUBIC)
   draw = ImageDraw.Draw(image)
   radius = max(2.5, max(image.size) / 120)
   colours = np.rint(255 * landmark_colours(len(landmarks))).astype(int)

@@ -4,18 +4,8 @@
   for found in predictor.predict("photos/"):
     print(found.name, found.points, found.confidence)
 
-`write_landmarks` writes them to a csv file; `PointEstimator` turns them into
-annotated points.
+`write_landmarks` writes them to a csv file.
 """
 
-from c3_jax.inference.estimator import PointEstimator
 from c3_jax.inference.predictor import Landmarks, Predictor, load
 from c3_jax.inference.table import write_landmarks
-
-__all__ = [
-  "Landmarks",
-  "PointEstimator",
-  "Predictor",
-  "load",
-  "write_landmarks",
-]

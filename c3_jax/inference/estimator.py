@@ -1,14 +1,11 @@
 """Annotated points from landmarks, by the regression of an evaluation."""
 
 import json
-import os
 import pathlib
 
 from c3_jax import geometry
 from c3_jax.errors import UserError
 from c3_jax.evaluation import regression
-
-_CONVENTION = "intercept"
 
 
 class PointEstimator:
@@ -29,13 +26,13 @@ class PointEstimator:
     Raises:
       UserError: there is no such regression, or it is of another model.
     """
-    if not os.path.exists(path):
-      path = os.path.join(workdir, path)
+    path = pathlib.Path(path)
+    if not path.exists():
+      path = pathlib.Path(workdir, path)
     try:
-      report = json.loads(pathlib.Path(path).read_text())
-      self._regressor = regression.Regressor.from_json(
-        report["regressor"][_CONVENTION]
-      )
+      report = json.loads(path.read_text())
+      fitted = report["regressor"]["intercept"]
+      self._regressor = regression.Regressor.from_json(fitted)
       self._size, step = report["image_size"], report["step"]
     except (OSError, ValueError, KeyError, TypeError) as error:
       raise UserError(
@@ -58,6 +55,5 @@ class PointEstimator:
   def __call__(self, landmarks):
     """Maps landmarks [n, k, 2] to points [n, P, 2], both in [-1, 1]."""
     pixels = geometry.coords_to_corner_pixels(landmarks, self._size)
-    return geometry.corner_pixels_to_coords(
-      self._regressor.apply(pixels), self._size
-    )
+    points = self._regressor.apply(pixels)
+    return geometry.corner_pixels_to_coords(points, self._size)

@@ -56,10 +56,6 @@ def load(workdir, step=None, *, regressor="", batch_size=32) -> "Predictor":
 class Predictor:
   """Finds landmarks in images of any size.
 
-    predictor = load("runs/mine")
-    for found in predictor.predict(["a.jpg", "b.png"]):
-      print(found.name, found.points, found.confidence)
-
   Attributes:
     k: number of landmarks.
     n_annotated: number of annotated points that are estimated, too.
@@ -69,12 +65,10 @@ class Predictor:
   """
 
   def __init__(self, trained, *, estimator=None, batch_size=32):
-    """Prepares the network; it is compiled at its first use.
+    """Prepares the network of a `runs.Trained`, compiled at its first use.
 
-    Args:
-      trained: `runs.Trained`.
-      estimator: `PointEstimator`, or None.
-      batch_size: rounded up to a multiple of the local devices.
+    `estimator` is a `PointEstimator` or None; batch_size is rounded up to a
+    multiple of the local devices.
     """
     devices = jax.local_device_count()
     self.k, self.step = trained.config.model.k, trained.step
@@ -88,16 +82,13 @@ class Predictor:
     self._variables = parallel.replicate(trained.variables)
 
   def predict(self, images):
-    """Finds the landmarks of images.
+    """Finds the landmarks of images: a list of `Landmarks`, in order.
 
     Args:
       images: a folder, a pattern or a file, as --images of c3_jax.predict; or
         a list of file names, PIL images and arrays, uint8 [h, w, 3]. Grey,
         RGBA and 16-bit images are handled as files of that mode are. One PIL
         image or array is a list of one.
-
-    Returns:
-      A list of `Landmarks`, in order.
 
     Raises:
       UserError: names an image that cannot be read.
@@ -115,18 +106,14 @@ class Predictor:
   def batches(self, names, files):
     """Finds landmarks batch by batch, holding no more than a few images.
 
-    Args:
-      names: list of n str.
-      files: list of n file names or images, as `image_files.decode`.
+    `files` are names of files, or images as `image_files.decode` takes them.
 
     Yields:
       (list of `Landmarks`, dict i -> `image_files.Unreadable` of files that
       cannot be read).
     """
-    n, size = len(files), self.batch_size
-    indices = [
-      np.arange(start, min(start + size, n)) for start in range(0, n, size)
-    ]
+    every, size = np.arange(len(files)), self.batch_size
+    indices = (every[i : i + size] for i in range(0, len(files), size))
     for batch in image_files.read_batches(files, self.frame, indices):
       found = self._find(names, batch) if batch.good.any() else []
       yield found, {int(batch.index[i]): e for i, e in batch.errors.items()}

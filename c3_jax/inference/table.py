@@ -9,7 +9,7 @@ import time
 
 from c3_jax.data import find
 from c3_jax.errors import UserError
-from c3_jax.inference import predictor as predictor_lib
+from c3_jax.inference.predictor import load
 from c3_jax.runtime import cli, files
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def write_landmarks(
   root, names = find.find(images, overlay)
   out = pathlib.Path(out)
   cli.check_out(out)
-  predictor = predictor_lib.load(
+  predictor = load(
     workdir, step, regressor=regressor, batch_size=min(batch_size, len(names))
   )
   logger.info(
@@ -56,7 +56,8 @@ def write_landmarks(
   with files.write_whole(
     out, "w", newline="", encoding="utf-8", errors="surrogateescape"
   ) as file:
-    table = Table(file, predictor.k, predictor.n_annotated)
+    table = csv.writer(file, lineterminator="\n")
+    table.writerow(_header(predictor.k, predictor.n_annotated))
     failed = _write_all(predictor, table, root, names, overlay)
     if len(failed) == len(names):
       raise UserError(
@@ -66,28 +67,23 @@ def write_landmarks(
   return len(names) - len(failed), failed
 
 
-class Table:
-  """The csv file: the header, and a row an image; see docs/predict.md."""
+def _header(k, n_annotated):
+  """Names the columns of `_row`; see docs/predict.md."""
+  return [
+    "file",
+    *(f"{axis}{i + 1}" for i in range(k) for axis in "xy"),
+    *(f"c{i + 1}" for i in range(k)),
+    *(f"p{axis}{i + 1}" for i in range(n_annotated) for axis in "xy"),
+  ]
 
-  def __init__(self, file, k, n_annotated):
-    """Writes the header for k landmarks and n_annotated estimated points."""
-    self._writer = csv.writer(file, lineterminator="\n")
-    self._writer.writerow(
-      [
-        "file",
-        *(f"{axis}{i + 1}" for i in range(k) for axis in "xy"),
-        *(f"c{i + 1}" for i in range(k)),
-        *(f"p{axis}{i + 1}" for i in range(n_annotated) for axis in "xy"),
-      ]
-    )
 
-  def write(self, found):
-    """Writes the row of a `Landmarks`."""
-    row = [f"{x:.3f}" for x in found.points.flat]
-    row += [f"{c:.4f}" for c in found.confidence]
-    if found.annotated is not None:
-      row += [f"{x:.3f}" for x in found.annotated.flat]
-    self._writer.writerow([found.name, *row])
+def _row(found):
+  """Lists the fields of a `Landmarks`."""
+  row = [found.name, *(f"{x:.3f}" for x in found.points.flat)]
+  row += [f"{c:.4f}" for c in found.confidence]
+  if found.annotated is not None:
+    row += [f"{x:.3f}" for x in found.annotated.flat]
+  return row
 
 
 def _write_all(predictor, table, root, names, overlay):
@@ -100,12 +96,12 @@ def _write_all(predictor, table, root, names, overlay):
       for i, error in errors.items():
         logger.warning("Left out: %s", error)
         failed.append(names[i])
-      for found in batch:
-        table.write(found)
+      table.writerows(map(_row, batch))
       if overlay:
         _draw(pool, batch, root, overlay)
       done += len(batch) + len(errors)
-      if time.monotonic() - logged > _LOG_SECONDS and done < len(names):
+      left = len(names) - done
+      if left and time.monotonic() - logged > _LOG_SECONDS:
         logged = time.monotonic()
         speed = done / (logged - start)
         logger.info(
@@ -113,7 +109,7 @@ def _write_all(predictor, table, root, names, overlay):
           done,
           len(names),
           speed,
-          (len(names) - done) / speed,
+          left / speed,
         )
   return failed
 
@@ -124,12 +120,10 @@ def _draw(pool, batch, root, folder):
   from c3_jax.figures import overlay
 
   def draw(found):
-    overlay.save(
-      os.path.join(root, found.name),
-      overlay.path_of(folder, found.name),
-      found.points,
-      found.annotated,
-    )
+    source = os.path.join(root, found.name)
+    # The whole name is kept, so that no two files meet.
+    target = os.path.join(folder, f"{found.name}.png")
+    overlay.save(source, target, found.points, found.annotated)
 
   # `list` re-raises exceptions from the threads.
   list(pool.map(draw, batch))

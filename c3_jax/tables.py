@@ -6,6 +6,7 @@ Runs that differ in nothing but their seed make one row, with mean and
 deviation; the paper's row is added. It reads config.json and eval/*.json.
 """
 
+import itertools
 import json
 
 import numpy as np
@@ -15,7 +16,7 @@ from c3_jax.errors import UserError
 from c3_jax.runs import compare
 from c3_jax.runtime import cli, files
 
-# Rows of Table 1, per cent, {dataset: {K: per cent}}.
+# Rows of Table 1: {dataset: {K: per cent}}.
 TABLE_1 = {
   "Struc.": {"mafl": {10: 3.46, 30: 3.16}, "aflw": {10: 7.01, 30: 6.58}},
   "Cond.": {"mafl": {10: 3.19, 30: 2.58}, "aflw": {10: 6.86, 30: 6.31}},
@@ -35,6 +36,13 @@ TABLE_2 = {
 TABLE_3 = {"NC-Net": 78.9, "flow": 78.5, "combined": 80.1}
 CHOSEN = "scnet@0.1"
 CONVENTIONS = ("no_intercept", "intercept")
+# Columns of our Table 1, and where their numbers are in a report.
+REGRESSION = {
+  "without intercept, origin corner": ("error", "no_intercept"),
+  "with intercept": ("error", "intercept"),
+  "untrained, with intercept": ("baseline", "untrained"),
+  "mean shape": ("baseline", "mean_shape"),
+}
 
 
 def spread(numbers):
@@ -48,23 +56,10 @@ def spread(numbers):
 
 
 def values(group, dataset, *path):
-  """Collects a number of all runs of a group, e.g. report["error"]["x"].
-
-  Args:
-    group: list of `compare.Run`.
-    dataset: name of a report.
-    *path: keys, one inside another.
-
-  Returns:
-    List of numbers, without the runs that lack it.
-  """
-  found = []
-  for run in group:
-    value = run.reports.get(dataset)
-    for key in path:
-      value = None if value is None else value.get(key)
-    if value is not None:
-      found.append(value)
+  """Collects reports[dataset][path[0]][path[1]].. of the runs that have it."""
+  found = [run.reports[dataset] for run in group if dataset in run.reports]
+  for key in path:
+    found = [value[key] for value in found if value.get(key) is not None]
   return found
 
 
@@ -81,31 +76,19 @@ def regressions(runs):
   titles = compare.names(groups)
   blocks = []
   for dataset in datasets(runs, "error"):
-    rows, lengths = [], set()
+    rows = []
     for title, group in zip(titles, groups, strict=True):
       if not values(group, dataset, "error"):
         continue
-      lengths |= {*values(group, dataset, "normaliser")}
       columns = [
-        spread(values(group, dataset, *path))
-        for path in (
-          *(("error", name) for name in CONVENTIONS),
-          ("baseline", "untrained"),
-          ("baseline", "mean_shape"),
-        )
+        spread(values(group, dataset, *path)) for path in REGRESSION.values()
       ]
       k = group[0].config["model"]["k"]
       paper = TABLE_1["C3"].get(dataset, {}).get(k)
       rows.append([title, *columns, f"{paper:.2f}" if paper else ""])
-    head = [
-      "run",
-      "without intercept, origin corner",
-      "with intercept",
-      "untrained, with intercept",
-      "mean shape",
-      "paper's C3",
-    ]
-    length = ", ".join(sorted(lengths)) or "a length that was not recorded"
+    head = ["run", *REGRESSION, "paper's C3"]
+    lengths = sorted({*values(runs, dataset, "normaliser")})
+    length = ", ".join(lengths) or "a length that was not recorded"
     blocks.append(
       f"### {dataset}\n\nMean distance / {length}, %; mean ± deviation (runs)."
       f"\n\n{markdown(head, rows)}{published(dataset)}"
@@ -115,17 +98,11 @@ def regressions(runs):
 
 def published(dataset):
   """Quotes the paper's rows for a dataset, or "" where it has none."""
-  rows = [
-    [
-      name,
-      *(
-        f"{values[dataset][k]:.2f}" if k in values[dataset] else "–"
-        for k in (10, 30)
-      ),
-    ]
-    for name, values in TABLE_1.items()
-    if dataset in values
-  ]
+  rows = []
+  for name, found in TABLE_1.items():
+    if by_k := found.get(dataset):
+      cells = (f"{by_k[k]:.2f}" if k in by_k else "–" for k in (10, 30))
+      rows.append([name, *cells])
   if not rows:
     return ""
   return "\n\nAs published:\n\n" + markdown(["", "K = 10", "K = 30"], rows)
@@ -152,24 +129,16 @@ def ablation(runs):
   for cells in tables.values():
     if len(cells) < 2:
       continue
-    found = datasets(
-      [run for group in cells.values() for run in group], "error"
-    )
-    columns = [(d, name) for d in found for name in CONVENTIONS]
-    rows = [
-      [
-        *map(compare.mark, which),
-        *(
-          spread(values(cells.get(which, []), d, "error", name))
-          for d, name in columns
-        ),
-        f"{paper:.2f}",
-      ]
-      for which, paper in TABLE_2.items()
-    ]
-    heads = [f"{d}, {name.replace('_', ' ')}" for d, name in columns]
-    k = next(iter(cells.values()))[0].config["model"]["k"]
-    head = ["cycle", "flow", *heads, "paper, MAFL, K = 10, no intercept"]
+    members = [run for group in cells.values() for run in group]
+    found = itertools.product(datasets(members, "error"), CONVENTIONS)
+    columns = {f"{d}, {x.replace('_', ' ')}": (d, "error", x) for d, x in found}
+    rows = []
+    for which, paper in TABLE_2.items():
+      group = cells.get(which, [])
+      numbers = [spread(values(group, *path)) for path in columns.values()]
+      rows.append([*map(compare.mark, which), *numbers, f"{paper:.2f}"])
+    head = ["cycle", "flow", *columns, "paper, MAFL, K = 10, no intercept"]
+    k = members[0].config["model"]["k"]
     blocks.append(
       f"K = {k}; %, mean ± deviation (runs)\n\n{markdown(head, rows)}"
     )
@@ -183,21 +152,10 @@ def alignments(runs):
   paired = set(datasets(runs, "pck")) - set(datasets(runs, "error"))
   blocks = []
   for dataset in sorted(paired):
-    readings = sorted(
-      {
-        name
-        for r in values(runs, dataset, "alignment", "readings")
-        for name in r
-      }
-    )
+    path = dataset, "alignment", "readings"
+    readings = sorted(set().union(*values(runs, *path)))
     rows = [
-      [
-        title,
-        *(
-          spread(values(group, dataset, "alignment", "readings", name, CHOSEN))
-          for name in readings
-        ),
-      ]
+      [title, *(spread(values(group, *path, x, CHOSEN)) for x in readings)]
       for title, group in zip(titles, groups, strict=True)
       if values(group, dataset, "pck")
     ]

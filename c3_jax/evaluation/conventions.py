@@ -80,7 +80,7 @@ MAIN = {each.name: each for each in (Convention(False), Convention(True))}
 
 
 def conventions(ridge=0.0):
-  """Lists all conventions; those with a penalty where it is above 0."""
+  """Lists all conventions, with the penalty `ridge` too where it is not 0."""
   return [
     Convention(intercept, centre, part, penalty)
     for penalty in ((0.0, ridge) if ridge else (0.0,))
@@ -149,11 +149,10 @@ def evaluate(data, *, ridge=0.0, few_shot=(), repeats=10, seed=0):
     data: `Data`.
     ridge: as `conventions`.
     few_shot: numbers of training images to fit with instead of all.
-    repeats: how many random choices of so many images.
-    seed: of these choices.
+    repeats, seed: of the random choices of so many images.
 
   Returns:
-    A dict that `json.dump` takes, described in docs/evaluation.md.
+    A dict for JSON, described in docs/evaluation.md.
 
   Raises:
     UserError: there are no images, a value is not finite, or the normaliser
@@ -247,7 +246,7 @@ def few_shots(data, counts, repeats, seed):
 
   Returns:
     {n: {convention: {"mean": per cent, "deviation": per cent}}} for each n of
-    `counts` that is less than all; the deviation is that of a sample.
+    `counts` that is less than all; a sample's deviation.
   """
   result, total = {}, len(data.train_points)
   for n in (n for n in counts if n < total):

@@ -1,5 +1,6 @@
 """The numbers of a model on the splits of a dataset."""
 
+import functools
 import os
 
 import jax
@@ -41,8 +42,11 @@ class Evaluator:
     """
     check_options(config.eval)
     self._options, self._splits = config.eval, splits
-    self._size, self._normaliser = config.data.image_size, normaliser(config)
-    self._function = landmark_function(model, self._size)
+    self._normaliser, size = normaliser(config), config.data.image_size
+    self._data = functools.partial(
+      conventions.Data.of, size=size, normaliser=self._normaliser
+    )
+    self._function = landmark_function(model, size)
     self._pairs = self._validation = None
     if splits.test is not None:
       self._pairs = PairEvaluator(config, model, splits.test)
@@ -54,7 +58,7 @@ class Evaluator:
         splits.fit.points[0],
         splits.fit.points[:1],
         normaliser=self._normaliser,
-        image_size=self._size,
+        image_size=size,
       )
     devices = jax.local_device_count()
     self._batch_size = -(-config.eval.batch_size // devices) * devices
@@ -100,21 +104,23 @@ class Evaluator:
     data = self._data(found[:cut], points[:cut], found[cut:], points[cut:])
     return data.error(INTERCEPT)
 
-  def regress(self, variables, *, perturb=False):
+  def regress(self, variables, untrained, *, perturb=False):
     """Runs `conventions.evaluate` on the test images, fitted on the fit images.
 
-    With `perturb`, both are seen under seeded random similarity transforms.
+    With `perturb`, both are seen under seeded random similarity transforms. The
+    error of `untrained` variables is added, next to that of the mean shape.
     """
-    return conventions.evaluate(
+    report = conventions.evaluate(
       self._found(variables, perturb),
       ridge=self._options.ridge,
       few_shot=() if perturb else self._options.few_shot,
       repeats=self._options.repeats,
     )
-
-  def intercept_error(self, variables, *, perturb=False):
-    """Measures the number "intercept" of `regress` alone."""
-    return self._found(variables, perturb).error(INTERCEPT)
+    report["baseline"] = {
+      "mean_shape": report.pop("mean_shape"),
+      "untrained": self._found(untrained, perturb).error(INTERCEPT),
+    }
+    return report
 
   def _found(self, variables, perturb):
     """Finds the landmarks of both splits: `conventions.Data`."""
@@ -128,11 +134,6 @@ class Evaluator:
         points = see_through(warps, points)
       arrays += [self.landmarks(variables, dataset, warps), points]
     return self._data(*arrays)
-
-  def _data(self, *arrays):
-    return conventions.Data.of(
-      *arrays, size=self._size, normaliser=self._normaliser
-    )
 
   def measure_pairs(self, variables, untrained):
     """Runs `PairEvaluator.report` on the test images."""

@@ -24,24 +24,14 @@ def evaluate(config, evaluator, variables, untrained, step, workdir):
     "image_size": config.data.image_size,
   }
   if not evaluator.listed_pairs:
-    report |= _with_baselines(evaluator, variables, untrained)
+    report |= evaluator.regress(variables, untrained)
     if config.eval.perturb:
-      found = _with_baselines(evaluator, variables, untrained, perturb=True)
+      found = evaluator.regress(variables, untrained, perturb=True)
       report["perturbed"] = config.eval.perturbation.to_dict() | found
   report |= evaluator.measure_pairs(variables, untrained)
   path = pathlib.Path(workdir) / "eval" / f"{name}.json"
   path.parent.mkdir(exist_ok=True)
   files.write_json(path, report)
-  return report
-
-
-def _with_baselines(evaluator, variables, untrained, *, perturb=False):
-  """Measures the regression of the trained network and its two baselines."""
-  report = evaluator.regress(variables, perturb=perturb)
-  report["baseline"] = {
-    "mean_shape": report.pop("mean_shape"),
-    "untrained": evaluator.intercept_error(untrained, perturb=perturb),
-  }
   return report
 
 

@@ -9,7 +9,6 @@ import os
 
 import matplotlib.colors
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, PathPatch
@@ -37,9 +36,7 @@ def landmark_colours(k):
 
 def new_figure(width, height):
   """Makes an empty figure of width x height pixels."""
-  figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
-  FigureCanvasAgg(figure)
-  return figure
+  return Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
 
 
 def image_grid(rows, columns, left=0, bottom=0, lead=0):

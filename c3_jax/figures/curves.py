@@ -167,5 +167,4 @@ def _style(ax):
   """Sets a thin frame and small numbers."""
   ax.tick_params(which="both", labelsize=canvas.FONT - 1.5, length=2, pad=2)
   ax.grid(alpha=0.3, lw=0.5)
-  for side in ("top", "right"):
-    ax.spines[side].set_visible(False)
+  ax.spines[["top", "right"]].set_visible(False)

@@ -4,7 +4,6 @@ import concurrent.futures
 import csv
 import logging
 import os
-import pathlib
 import time
 
 from c3_jax.data import find
@@ -23,13 +22,11 @@ def write_landmarks(
   """Writes the landmarks of image files into a csv file.
 
   Args:
-    workdir: folder of a run.
+    workdir, step, regressor: as `load`.
     images: a folder, a file or a pattern, as `find.find`.
     out: the csv file to write: whole, or not at all.
     overlay: folder for an image with its landmarks of each file, or "".
-    regressor: an eval/DATASET.json, for annotated points too, or "".
     batch_size: files at once.
-    step: of the checkpoint; None is the best.
 
   Returns:
     (number of files done, list of the names of those that cannot be read).
@@ -40,7 +37,6 @@ def write_landmarks(
   if batch_size < 1:
     raise UserError(f"--batch_size={batch_size}: use 1 or more.")
   root, names = find.find(images, overlay)
-  out = pathlib.Path(out)
   cli.check_out(out)
   predictor = load(
     workdir, step, regressor=regressor, batch_size=min(batch_size, len(names))

@@ -69,14 +69,14 @@ def test_error_curves_have_the_errors_of_the_report():
   model, _ = initial.networks(config)
   variables = initial.untrained(config, model)
   evaluator = Evaluator(config, model, splits)
-  report = evaluator.regress(variables)
+  report = evaluator.regress(variables, variables)
   found = evaluator.landmarks(variables, test)
   errors = draw.image_errors(config, splits, found, report)
   assert all(value.shape == (9,) for value in errors.values())
   expected = {
     "intercept": report["error"]["intercept"],
     "no intercept": report["error"]["no_intercept"],
-    "mean shape": report["mean_shape"],
+    "mean shape": report["baseline"]["mean_shape"],
   }
   means = jax.tree.map(lambda x: x.mean(), errors)
   assert means.keys() == expected.keys()

@@ -166,15 +166,15 @@ def carried(batch, frames):
   return result
 
 
-def correct(predicted, view, visible, alpha):
-  """Counts the share of correct points of each pair: [n] in [0, 1].
+def pck(predicted, view, visible, alpha):
+  """Counts the share of correct points of each pair: [n] in per cent.
 
   `predicted` [n, P, 2] are in pixels of the frame `view`; each row of `visible`
   [n, P] has a True; alpha is a share of L.
   """
   distance = np.linalg.norm(predicted - view.source, axis=-1)
   hit = (distance <= alpha * view.length[:, None]) & visible
-  return hit.sum(1) / visible.sum(1)
+  return 100 * (hit.sum(1) / visible.sum(1))
 
 
 def collect(batch):
@@ -198,8 +198,7 @@ def collect(batch):
   places = carried(batch, frames)
   scores = {
     reading: {
-      f"{name}@{alpha:g}": 100
-      * correct(places[reading, name], view, visible, alpha)
+      f"{name}@{alpha:g}": pck(places[reading, name], view, visible, alpha)
       for name, view in frames.items()
       for alpha in ALPHAS
     }
@@ -219,13 +218,11 @@ def summary(values, chosen=slice(None)):
   Returns:
     {"pairs": int, "readings": {reading: {key: per cent}}}.
   """
+  scores = values["scores"]
   return {
     "pairs": len(values["points"][chosen]),
     "readings": {
-      reading: {
-        key: float(values["scores"][reading][key][chosen].mean())
-        for key in KEYS
-      }
+      reading: {key: float(scores[reading][key][chosen].mean()) for key in KEYS}
       for reading in READINGS
     },
   }
@@ -236,14 +233,12 @@ def report(values, *, categories=(), lists=None):
 
   Args:
     values: from `collect`, of all pairs.
-    categories: names; the dataset's category is an index into them. Without
-      names there is no table of categories.
-    lists: name -> bool [pairs], shorter lists within the dataset's. A list or
-      a category without a pair has no PCK and is left out.
+    categories: names; the dataset's category is an index into them.
+    lists: name -> bool [pairs], shorter lists within the dataset's.
 
   Returns:
     `summary` of all pairs with the number of "points", and "lists" and
-    "per_category": name -> `summary`.
+    "per_category": name -> `summary`, of those that have a pair.
   """
   chosen = {name: mask[values["index"]] for name, mask in (lists or {}).items()}
   groups = {name: values["category"] == i for i, name in enumerate(categories)}

@@ -64,25 +64,6 @@ def swap_function(model, image_size):
   return parallel.pmap_eval(swap)
 
 
-class Variance:
-  """Accumulates the variance of arrays, entry by entry, batch by batch."""
-
-  def __init__(self):
-    self._n, self._sum, self._square = 0, 0.0, 0.0
-
-  def add(self, arrays):
-    """Adds n arrays [n, ..]."""
-    arrays = np.asarray(arrays, np.float64)
-    self._n += len(arrays)
-    self._sum = self._sum + arrays.sum(0)
-    self._square = self._square + (arrays**2).sum(0)
-
-  def mean(self):
-    """Averages the variance over the entries."""
-    mean = self._sum / self._n
-    return float(np.mean(self._square / self._n - mean**2))
-
-
 def report(function, variables, pairs, batch_size):
   """Measures disentanglement over pairs of images.
 
@@ -95,15 +76,15 @@ def report(function, variables, pairs, batch_size):
   Returns:
     A dict; docs/evaluation_figures.md says what each key means.
   """
-  values, variance = [], collections.defaultdict(Variance)
+  values, moments = [], collections.defaultdict(float)
   for batch in pairs.eval_batches(batch_size):
     inputs = {name: batch[name] for name in ("image_source", "image_target")}
     real = batch["mask"] > 0
     found = {k: v[real] for k, v in function(variables, inputs).items()}
     for name in ("template", "again"):
       images = np.concatenate(found.pop(name))
-      variance[name, "pixels"].add(images)
-      variance[name, "colour"].add(images.mean((1, 2)))
+      moments[name, "pixels"] += _moments(images)
+      moments[name, "colour"] += _moments(images.mean((1, 2)))
     values.append(found)
   found = {k: np.concatenate([v[k] for v in values]) for k in values[0]}
   pose, partner = found["pose"], found["pose"][:, ::-1]
@@ -122,12 +103,23 @@ def report(function, variables, pairs, batch_size):
     },
     "template_variance": {
       what: {
-        "template": variance["template", what].mean(),
-        "reconstruction": variance["again", what].mean(),
+        "template": _variance(*moments["template", what]),
+        "reconstruction": _variance(*moments["again", what]),
       }
       for what in ("pixels", "colour")
     },
   }
+
+
+def _moments(x):
+  """Sums 1, x and x^2 over the first axis: float64 [3, ..]."""
+  x = np.asarray(x, np.float64)
+  return np.stack([x**0, x, x**2]).sum(1)
+
+
+def _variance(n, total, square):
+  """Averages the variance over the entries of `_moments`."""
+  return float(np.mean(square / n - (total / n) ** 2))
 
 
 def _change(swap, own):

@@ -28,9 +28,9 @@ class PairEvaluator:
     self._config, self._dataset = config, dataset
     size = config.data.image_size
     self._listed = isinstance(dataset, PairedDataset)
-    self._pairs = (
-      dataset if self._listed else matching.Neighbours(dataset, size)
-    )
+    self._pairs = dataset
+    if not self._listed:
+      self._pairs = matching.Neighbours(dataset, size)
     self._match = matching.match_function(model, size)
     self._swap = disentanglement.swap_function(model, size)
     devices = jax.local_device_count()
@@ -78,7 +78,11 @@ class PairEvaluator:
       ),
     }
     if annotated:
-      found = alignment.report(values["alignment"], **self._groups())
+      found = alignment.report(
+        values["alignment"],
+        categories=pairs.CATEGORIES if self._listed else (),
+        lists=self._dataset.subsets if self._listed else None,
+      )
       before = self.collect(untrained, ["alignment"])["alignment"]
       found["untrained"] = alignment.summary(before)["readings"]
       result |= {"pck": found["readings"]["flow"], "alignment": found}
@@ -89,12 +93,6 @@ class PairEvaluator:
         normaliser=normaliser,
       )
     return result
-
-  def _groups(self):
-    """Names the categories and lists that `alignment.report` tells apart."""
-    if not self._listed:
-      return {}
-    return {"categories": pairs.CATEGORIES, "lists": self._dataset.subsets}
 
   def _poses(self):
     """Gives the poses (target, source) of synthetic pairs, else None."""

@@ -11,15 +11,3 @@ from c3_jax.models.extractors import AppearanceExtractor, Pose, PoseExtractor
 from c3_jax.models.flow import Flow
 from c3_jax.models.resnet import ResNet
 from c3_jax.models.vgg import VGG
-
-__all__ = [
-  "C3",
-  "VGG",
-  "AppearanceExtractor",
-  "Decoder",
-  "Encoding",
-  "Flow",
-  "Pose",
-  "PoseExtractor",
-  "ResNet",
-]

@@ -19,7 +19,7 @@ class Encoding(NamedTuple):
 
   Attributes:
     appearance: the map a [b, h, w, c].
-    pose: `Pose` with points [b, k, 2] and maps p [b, h, w, k].
+    pose: the landmarks and their maps p.
     features: f' [b, h', w', c'], which the flow head compares.
   """
 
@@ -32,7 +32,6 @@ class C3(nn.Module):
   """C3's networks; parameters live under the names of the attributes.
 
   Attributes:
-    backbone, appearance, pose, decoder, flow: the five modules.
     swap_features: False follows the paper's symbols (f = layer4 for appearance
       and pose, f' = layer3 for the flow); True exchanges the two layers.
   """
@@ -86,50 +85,23 @@ class C3(nn.Module):
 
 
 def from_config(config) -> C3:
-  """Makes the model of a config.
+  """Makes the model of a run's config.
 
   A backbone of norm "auto" keeps ImageNet's statistics with ported weights
-  (norm "frozen"), and trains its own from scratch (norm "batch").
-
-  Args:
-    config: of a run; its `model`, `data.image_size` and `weights` are read.
+  (norm "frozen"), and trains its own from scratch (norm "batch"). The dtype is
+  that of the computation; parameters, softmax, correlation, landmarks and
+  images are float32.
   """
   options = config.model.to_dict()
-  if options["backbone"]["norm"] == "auto":
-    ported = bool(config.weights.resnet50)
-    options["backbone"]["norm"] = "frozen" if ported else "batch"
-  return build(image_size=config.data.image_size, **options)
-
-
-def build(
-  *,
-  k,
-  image_size,
-  backbone,
-  appearance,
-  pose,
-  decoder,
-  flow,
-  swap_features,
-  dtype,
-) -> C3:
-  """Makes the model from the keys of `config.model`.
-
-  Args:
-    k: number of landmarks.
-    image_size: side of the images in pixels.
-    backbone, appearance, pose, decoder, flow: mappings of the attributes of
-      `ResNet`, `AppearanceExtractor`, `PoseExtractor`, `Decoder`, `Flow`.
-    swap_features: see `C3`.
-    dtype: "float32" or "bfloat16", of the computation; parameters, softmax,
-      correlation, landmarks and images are float32.
-  """
-  dtype = jnp.dtype(dtype)
+  dtype, backbone = jnp.dtype(options.pop("dtype")), options.pop("backbone")
+  if backbone["norm"] == "auto":
+    backbone["norm"] = "frozen" if config.weights.resnet50 else "batch"
+  size, k = config.data.image_size, options.pop("k")
   return C3(
     backbone=ResNet(**backbone, dtype=dtype),
-    appearance=AppearanceExtractor(**appearance, dtype=dtype),
-    pose=PoseExtractor(k=k, **pose, dtype=dtype),
-    decoder=Decoder(size=image_size, **decoder, dtype=dtype),
-    flow=Flow(**flow, dtype=dtype),
-    swap_features=swap_features,
+    appearance=AppearanceExtractor(**options.pop("appearance"), dtype=dtype),
+    pose=PoseExtractor(k=k, **options.pop("pose"), dtype=dtype),
+    decoder=Decoder(size=size, **options.pop("decoder"), dtype=dtype),
+    flow=Flow(**options.pop("flow"), dtype=dtype),
+    **options,
   )

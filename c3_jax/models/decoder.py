@@ -1,5 +1,6 @@
 """The decoder D (appendix)."""
 
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -49,10 +50,9 @@ def upsample(
 class Decoder(nn.Module):
   """D: decodes appearance and pose maps to an image.
 
-  Input a [b, h, w, c] and p [b, h, w, k]; output [b, size, size, 3], linear,
-  float32 (not clipped to [0, 1]). Blocks of two 3x3 convolutions; every block
-  but the first starts with a bilinear x2; channels are halved from block to
-  block, down to `min_channels`.
+  The output is linear, not clipped to [0, 1], and float32. Blocks of two 3x3
+  convolutions; every block but the first starts with a bilinear x2; channels
+  are halved from block to block, down to `min_channels`.
 
   Attributes:
     size: side of the image, h times a power of two.
@@ -82,7 +82,12 @@ class Decoder(nn.Module):
       raise ValueError(
         f"image size {self.size} is not {x.shape[1]} times a power of two"
       )
-    init = kernel_init(self.init_std)
+    conv = partial(
+      nn.Conv,
+      kernel_size=(3, 3),
+      kernel_init=kernel_init(self.init_std),
+      dtype=self.dtype,
+    )
     norm = None
     if self.norm != "none":
       norm = make_norm(self.norm, train=train, dtype=self.dtype)
@@ -92,19 +97,11 @@ class Decoder(nn.Module):
         x = upsample(x)
         channels = max(channels // 2, self.min_channels)
       for i in range(2):
-        x = nn.Conv(
-          channels,
-          (3, 3),
-          use_bias=norm is None,
-          kernel_init=init,
-          dtype=self.dtype,
-          name=f"block{block}_conv{i}",
-        )(x)
-        if norm is not None:
+        name = f"block{block}_conv{i}"
+        x = conv(channels, use_bias=norm is None, name=name)(x)
+        if norm:
           x = norm(name=f"block{block}_norm{i}")(x)
         x = nn.relu(x)
-    image = nn.Conv(
-      3, (3, 3), kernel_init=init, dtype=self.dtype, name="image"
-    )(x)
+    image = conv(3, name="image")(x)
     # Mid-grey is the natural zero of an untrained decoder.
     return image.astype(jnp.promote_types(self.dtype, jnp.float32)) + 0.5

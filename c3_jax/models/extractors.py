@@ -27,30 +27,20 @@ class Pose(NamedTuple):
 
 def kernel_init(std):
   """Makes the initialiser N(0, std) (0.01 in the paper), or He for std 0."""
-  if std:
-    return nn.initializers.normal(std)
-  return nn.initializers.he_normal()
+  return nn.initializers.normal(std) if std else nn.initializers.he_normal()
 
 
 def convolutions(x, features, *, init_std, dtype):
   """Applies two 3x3 convolutions with ReLU; call it in a compact module."""
-  x = x.astype(dtype)
+  x, init = x.astype(dtype), kernel_init(init_std)
   for name in ("conv1", "conv2"):
-    layer = nn.Conv(
-      features,
-      (3, 3),
-      kernel_init=kernel_init(init_std),
-      dtype=dtype,
-      name=name,
-    )
-    x = nn.relu(layer(x))
+    conv = nn.Conv(features, (3, 3), kernel_init=init, dtype=dtype, name=name)
+    x = nn.relu(conv(x))
   return x
 
 
 class AppearanceExtractor(nn.Module):
   """E_a: two 3x3 convolutions with ReLU.
-
-  Input f [b, h, w, c]; output a [b, h, w, features].
 
   Attributes:
     features: channels of the map.
@@ -60,7 +50,6 @@ class AppearanceExtractor(nn.Module):
       space of rectified features hardly differ between images; without a norm
       the landmarks encode colours before the appearance does.
     init_std: 0.01 in the paper; 0 is He initialisation.
-    dtype: of the computation.
   """
 
   features: int = 256
@@ -86,7 +75,7 @@ class AppearanceExtractor(nn.Module):
 class PoseExtractor(nn.Module):
   """E_p: two 3x3 convolutions with ReLU, 1x1 to k maps, the two-step process.
 
-  Input f [b, h, w, c]; output a `Pose` on the same h x w grid, float32.
+  The `Pose` is float32, on the grid of f.
 
   Attributes:
     k: number of landmarks.

@@ -6,6 +6,7 @@ map, so that `warp.by_correspondence(p_i, T^{i->j})` lives in the frame of j.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -49,14 +50,6 @@ def swap_images(c: Float[geometry.AnyArray, "b hi wi hj wj *c"]):
   return c.transpose(0, 3, 4, 1, 2, *range(5, c.ndim))
 
 
-def match_scores(c: Correlation) -> tuple[Correlation, Correlation]:
-  """Computes S^{i->j} and S^{j->i}: softmax of C over the cells of i, and of j.
-
-  The first sums to 1 over axes (1, 2), the second over (3, 4).
-  """
-  return jax.nn.softmax(c, axis=(1, 2)), jax.nn.softmax(c, axis=(3, 4))
-
-
 def hard_correspondence(c: Correlation) -> Correspondence:
   """Computes T^{i->j} by argmax of C^ (section 3.2); no gradient.
 
@@ -73,9 +66,7 @@ def soft_correspondence(c: Correlation, *, temperature=1.0) -> Correspondence:
   `temperature` divides C before the softmax.
   """
   score = jax.nn.softmax(c / temperature, axis=(1, 2))
-  return jnp.einsum(
-    "byxvu,yxd->bvud", score, geometry.grid(c.shape[1], c.shape[2])
-  )
+  return jnp.einsum("byxvu,yxd->bvud", score, geometry.grid(*c.shape[1:3]))
 
 
 class SeparableConv4D(nn.Module):
@@ -95,19 +86,18 @@ class SeparableConv4D(nn.Module):
     self, c: Channels
   ) -> Float[Array, "b hi wi hj wj {self.features}"]:
     b, hi, wi, hj, wj, channels = c.shape
-    over = lambda name, **kwargs: nn.Conv(  # noqa: E731
+    conv = partial(
+      nn.Conv,
       self.features,
       (self.kernel, self.kernel),
       kernel_init=self.kernel_init,
       dtype=self.dtype,
-      name=name,
-      **kwargs,
     )
     # The cells of the other image join the batch.
-    x = c.transpose(0, 3, 4, 1, 2, 5).reshape(b * hj * wj, hi, wi, channels)
-    x = over("w2", use_bias=False)(x)
-    x = x.reshape(b, hj, wj, hi, wi, self.features).transpose(0, 3, 4, 1, 2, 5)
-    x = over("w1")(x.reshape(b * hi * wi, hj, wj, self.features))
+    x = swap_images(c).reshape(b * hj * wj, hi, wi, channels)
+    x = conv(use_bias=False, name="w2")(x)
+    x = swap_images(x.reshape(b, hj, wj, hi, wi, self.features))
+    x = conv(name="w1")(x.reshape(b * hi * wi, hj, wj, self.features))
     return x.reshape(b, hi, wi, hj, wj, self.features)
 
 
@@ -177,17 +167,12 @@ class Flow(nn.Module):
       c = mutual_matching(c)
     # Both orders of the images as one batch.
     x = jnp.concatenate([c, swap_images(c)])[..., None].astype(self.dtype)
-    for i, features in enumerate(self.channels):
-      last = i + 1 == len(self.channels)
-      init = nn.initializers.he_normal()
-      x = layer(
-        features,
-        self.kernel,
-        positive(init) if last else init,
-        self.dtype,
-        name=f"layer{i}",
-      )(x)
-      x = nn.relu(x)
+    init = nn.initializers.he_normal()
+    for i, features in enumerate(self.channels, start=1):
+      kernel_init = positive(init) if i == len(self.channels) else init
+      name = f"layer{i - 1}"
+      conv = layer(features, self.kernel, kernel_init, self.dtype, name=name)
+      x = nn.relu(conv(x))
     x = x[..., 0].astype(c.dtype)
     forward, backward = jnp.split(x, 2)
     c = forward + swap_images(backward)

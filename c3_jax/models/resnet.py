@@ -79,8 +79,8 @@ def conv(features, kernel, *, stride=1, dilation=1, **kwargs):
 class Block(nn.Module):
   """Residual block: torchvision's bottleneck, or its basic block.
 
-  Input [b, h, w, c]; output [b, h / stride, w / stride, features * expansion],
-  expansion 4 for a bottleneck and 1 for a basic block.
+  Maps [b, h, w, c] to [b, h / stride, w / stride, features], four times the
+  features for a bottleneck.
   """
 
   features: int
@@ -93,30 +93,16 @@ class Block(nn.Module):
   @nn.compact
   def __call__(self, x):
     out = self.features * (4 if self.bottleneck else 1)
-    layer = partial(conv, dtype=self.dtype)
-    if self.bottleneck:
-      y = layer(self.features, 1, name="conv1")(x)
-      y = nn.relu(self.norm(name="bn1")(y))
-      y = layer(
-        self.features,
-        3,
-        stride=self.stride,
-        dilation=self.dilation,
-        name="conv2",
-      )(y)
-      y = nn.relu(self.norm(name="bn2")(y))
-      y = self.norm(name="bn3")(layer(out, 1, name="conv3")(y))
-    else:
-      y = layer(
-        self.features,
-        3,
-        stride=self.stride,
-        dilation=self.dilation,
-        name="conv1",
-      )(x)
-      y = nn.relu(self.norm(name="bn1")(y))
-      y = layer(out, 3, dilation=self.dilation, name="conv2")(y)
-      y = self.norm(name="bn2")(y)
+    layer = partial(conv, dilation=self.dilation, dtype=self.dtype)
+    # (kernel, stride) of each convolution.
+    strided = (3, self.stride)
+    plan = [(1, 1), strided, (1, 1)] if self.bottleneck else [strided, (3, 1)]
+    y = x
+    for i, (kernel, stride) in enumerate(plan, start=1):
+      features = out if i == len(plan) else self.features
+      y = nn.relu(y) if i > 1 else y
+      y = layer(features, kernel, stride=stride, name=f"conv{i}")(y)
+      y = self.norm(name=f"bn{i}")(y)
     if x.shape != y.shape:
       x = layer(out, 1, stride=self.stride, name="downsample_conv")(x)
       x = self.norm(name="downsample_bn")(x)
@@ -124,7 +110,7 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-  """Backbone N: maps images in [0, 1] to the features f' and f.
+  """Backbone N: maps images in [0, 1] to (layer3, layer4).
 
   Attributes:
     stage_sizes: blocks a layer; (3, 4, 6, 3) is ResNet-50 (bottleneck).
@@ -138,9 +124,6 @@ class ResNet(nn.Module):
     norm: "batch", "frozen" (batch norm with fixed statistics) or "group".
     widths: channels of layer1 to layer4; None is width * 2^(i - 1).
     dtype: of the computation; parameters are float32.
-
-  Returns:
-    (f', f): the outputs of layer3 and layer4.
   """
 
   stage_sizes: Sequence[int] = (3, 4, 6, 3)
@@ -158,23 +141,20 @@ class ResNet(nn.Module):
   ) -> tuple[Float[Array, "b _ _ _"], Float[Array, "b _ _ _"]]:
     norm = make_norm(self.norm, train=train, dtype=self.dtype)
     x = normalise(images, self.dtype)
+    if self.stem not in ("imagenet", "small"):
+      raise ValueError(f"stem must be imagenet or small, not {self.stem!r}")
+    kernel = 7 if self.stem == "imagenet" else 3
+    x = conv(self.width, kernel, stride=2, dtype=self.dtype, name="conv1")(x)
+    x = nn.relu(norm(name="bn1")(x))
+    stride = 2
     if self.stem == "imagenet":
-      x = conv(self.width, 7, stride=2, dtype=self.dtype, name="conv1")(x)
-      x = nn.relu(norm(name="bn1")(x))
       x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
       stride = 4
-    elif self.stem == "small":
-      x = conv(self.width, 3, stride=2, dtype=self.dtype, name="conv1")(x)
-      x = nn.relu(norm(name="bn1")(x))
-      stride = 2
-    else:
-      raise ValueError(f"stem must be imagenet or small, not {self.stem!r}")
 
     dilation, outputs = 1, []
     widths = self.widths or [self.width * 2**i for i in range(4)]
-    for i, (blocks, features) in enumerate(
-      zip(self.stage_sizes, widths, strict=True)
-    ):
+    layers = zip(self.stage_sizes, widths, strict=True)
+    for i, (blocks, features) in enumerate(layers):
       step = 1 if i == 0 else 2
       # torchvision: the first block of a dilated layer keeps the dilation of
       # the layer before it.

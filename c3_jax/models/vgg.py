@@ -1,6 +1,7 @@
 """VGG16 and VGG19 features for the perceptual distance P (Eq. 1)."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -41,23 +42,20 @@ class VGG(nn.Module):
     # A reconstruction comes closer to the image than bfloat16 resolves.
     x = normalise(images, jnp.promote_types(self.dtype, jnp.float32))
     maps = {"input": x}
+    conv = partial(
+      nn.Conv,
+      kernel_size=(3, 3),
+      padding=1,
+      kernel_init=nn.initializers.he_normal(),
+      dtype=self.dtype,
+    )
     for block, count in enumerate(CONVOLUTIONS[self.arch], start=1):
       features = int(min(64 * 2 ** (block - 1), 512) * self.width)
       if block > 1:
         x = nn.max_pool(x, (2, 2), (2, 2))
       for i in range(1, count + 1):
         name = f"conv{block}_{i}"
-        x = nn.relu(
-          nn.Conv(
-            features,
-            (3, 3),
-            padding=1,
-            kernel_init=nn.initializers.he_normal(),
-            dtype=self.dtype,
-            name=name,
-          )(x)
-        )
-        maps[name] = x
+        x = maps[name] = nn.relu(conv(features, name=name)(x))
         if all(tap in maps for tap in self.taps):
           return {tap: maps[tap] for tap in self.taps}
     missing = [tap for tap in self.taps if tap not in maps]

@@ -20,9 +20,9 @@ class Augmentation:
   """How a run warps and recolours its images.
 
   Attributes:
-    target, source: keyword arguments of `sample_warp` for the two views of a
-      synthetic pair.
-    natural: those of the images of natural pairs; None leaves them as they are.
+    target, source: tables, the keyword arguments of `sample_warp`, for the two
+      views of a synthetic pair.
+    natural: that of the images of natural pairs; None leaves them as they are.
     mask_margin: of `border_mask`, in coordinates.
     recolour: strength of `recolour` on what E_p sees of a synthetic pair.
   """
@@ -37,14 +37,11 @@ class Augmentation:
   def of(cls, options):
     """Reads `config.augment`."""
     points = {"control_points": options.control_points}
-    target, source, natural = (
-      options[view].to_dict() | points
-      for view in ("target", "source", "natural")
-    )
+    table = lambda view: options[view].to_dict() | points  # noqa: E731
     return cls(
-      target=target,
-      source=source,
-      natural=natural if options.warp_natural else None,
+      target=table("target"),
+      source=table("source"),
+      natural=table("natural") if options.warp_natural else None,
       mask_margin=options.mask_margin,
       recolour=options.recolour,
     )
@@ -72,20 +69,16 @@ class RandomWarp:
 def sample_warp(
   key, *, rotation, scale, shift, warp_all, warp_half, control_points=10
 ):
-  """Draws a random warp from IMM's two-level table.
+  """Draws a `RandomWarp` from IMM's two-level table of standard deviations.
 
   Args:
     key: PRNG key.
-    rotation: standard deviation in degrees.
-    scale: standard deviation of the scale around 1.
-    shift: standard deviation in coordinates (the image is 2 wide).
-    warp_all, warp_half: standard deviations of the spline WEIGHTS (not of the
-      displacements): the first of all weights, the second of a further term
-      that a random half of them gets.
+    rotation: in degrees.
+    scale: around 1.
+    shift: in coordinates (the image is 2 wide).
+    warp_all, warp_half: of the spline WEIGHTS (not of the displacements): of
+      all weights, and of a further term that a random half of them gets.
     control_points: the grid has control_points^2 points.
-
-  Returns:
-    A `RandomWarp`.
   """
   keys = jax.random.split(key, 6)
   n = (control_points**2, 2)
@@ -99,15 +92,10 @@ def sample_warp(
 
 
 def border_mask(coords, *, extent, margin):
-  """Weighs points by their distance to the border of the loaded image.
+  """Weighs points [..., 2] by their distance to the border of a loaded image.
 
-  Args:
-    coords: [..., 2] points of the loaded image, which spans [-extent, extent].
-    extent: half its side in coordinates.
-    margin: width of the ramp in coordinates.
-
-  Returns:
-    [...] in [0, 1]: 0 outside the image, 1 deeper than `margin` inside it.
+  The image spans [-extent, extent]. A weight is 0 outside it, and 1 deeper than
+  `margin` inside; all lengths are in coordinates.
   """
   inside = extent - jnp.max(jnp.abs(coords), -1)
   return jnp.clip(inside / margin, 0, 1)
@@ -119,15 +107,8 @@ def recolour(keys, images, strength):
 
   c -> A (c - 1/2) + 1/2 + b with A = I + strength N and b = strength N / 2.
   Landmarks detected in a recoloured image cannot tell the decoder its colours;
-  the appearance has to.
-
-  Args:
-    keys: [n] PRNG keys.
-    images: [n, h, w, 3] in [0, 1].
-    strength: standard deviation, 0 for none.
-
-  Returns:
-    [n, h, w, 3], not clipped.
+  the appearance has to. Images [n, h, w, 3] are in [0, 1]; the result is not
+  clipped.
   """
 
   def one(key, image):
@@ -153,16 +134,9 @@ def example_keys(key, step, count, offset):
 
 @jax.named_scope("augmentation")
 def warp_images(keys, images, size, table: Mapping):
-  """Warps each image by a random warp of its own.
+  """Warps loaded images [b, s, s, c], each by a random warp of its own.
 
-  Args:
-    keys: [b] PRNG keys.
-    images: [b, s, s, c] loaded images.
-    size: side of the model frame, at most s.
-    table: keyword arguments of `sample_warp`.
-
-  Returns:
-    [b, size, size, c].
+  The result is the model frame [b, size, size, c], `size` at most s.
   """
   extent = images.shape[1] / size
   grid = geometry.grid(size, size)
@@ -180,15 +154,8 @@ def warped_pairs(
 ):
   """Makes synthetic pairs: target = warp_t(image), source = warp_s(target).
 
-  Both views are read from the loaded image in one interpolation; the source
-  view composes the two warps, as IMM's does.
-
-  Args:
-    keys: [b] PRNG keys.
-    images: [b, s, s, c] loaded images.
-    size: side of the model frame, at most s.
-    target, source: keyword arguments of `sample_warp` for each view.
-    margin: of `border_mask`, in coordinates.
+  Both views are read from the loaded image [s, s, c] in one interpolation; the
+  source view composes the two warps, as IMM's does.
 
   Returns:
     (target, source, mask, source_warp): views [b, size, size, c], the target's

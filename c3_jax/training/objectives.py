@@ -15,7 +15,6 @@ from c3_jax.models import flow
 Scalar = Float[Array, ""]
 Taps = dict[str, Float[AnyArray, "b _ _ _"]]
 Maps = Float[AnyArray, "b h w k"]
-Correlation = Float[AnyArray, "b hi wi hj wj"]
 
 
 def partner(x: Shaped[AnyArray, " b *n"]) -> Shaped[Array, " b *n"]:
@@ -28,13 +27,8 @@ def tap_distances(
 ) -> dict[str, Scalar]:
   """Computes the raw parts of P: mean squared difference of each feature map.
 
-  Args:
-    targets, outputs: dicts tap -> map, of the same taps and shapes.
-    mask: weights in [0, 1], resized to each map; None is 1.
-
-  Returns:
-    dict tap -> mean over b, h, w, c of mask * difference squared, float32. It
-    is a plain mean, so the mean over devices is the whole batch's.
+  The mask, weights in [0, 1], is resized to each map; None is 1. The plain mean
+  over b, h, w, c is float32, and its mean over devices is the whole batch's.
   """
   distances = {}
   for tap, target in targets.items():
@@ -53,12 +47,9 @@ def update_running(
   """Moves the running means of the tap distances; 0 stands for "none yet".
 
   Args:
-    running: dict tap -> mean, 0 before the first batch.
-    distances: dict tap -> distance, averaged over devices, no gradient.
+    running: tap -> mean; the first batch replaces a 0.
+    distances: tap -> distance, averaged over devices, no gradient.
     decay: 0.99 in IMM.
-
-  Returns:
-    dict tap -> mean; the first batch starts it.
   """
   return {
     tap: jnp.where(
@@ -75,13 +66,8 @@ def perceptual(
 ) -> Scalar:
   """Computes P: the mean over taps of distance / running mean (Eq. 1, IMM).
 
-  Args:
-    distances: from `tap_distances`.
-    running: dict tap -> mean, constants.
-    floor: least divisor; two equal batches give 0 and never NaN.
-
-  Returns:
-    About 1 while the distances stay where they are.
+  The means are constants; `floor` is the least divisor, so that two equal
+  batches give 0 and never NaN. P is about 1 while the distances stay.
   """
   ratios = [
     distances[tap] / jnp.maximum(jax.lax.stop_gradient(running[tap]), floor)
@@ -110,9 +96,6 @@ def point_difference(
   Args:
     points: in the target view.
     moved: those of the source view under the known warp.
-
-  Returns:
-    Squared distance, sum over k, twice its mean over the batch.
   """
   return 2 * jnp.sum((points - moved) ** 2, (1, 2)).mean()
 
@@ -120,16 +103,10 @@ def point_difference(
 def crowding(points: Float[AnyArray, "b k 2"], distance) -> Scalar:
   """Computes L_apart: how many landmarks coincide (the separation of [37]).
 
-  Args:
-    points: landmarks.
-    distance: over which the penalty falls off, in coordinates.
-
-  Returns:
-    Sum over pairs of landmarks of exp(-d^2 / (2 distance^2)), mean over the
-    batch; from 0 (all far apart) to k (k - 1) / 2 (all on one spot).
+  It is the sum over pairs of landmarks of exp(-d^2 / (2 distance^2)), mean over
+  the batch: from 0 (all far apart) to k (k - 1) / 2 (all on one spot).
   """
-  k = points.shape[1]
-  first, second = jnp.triu_indices(k, 1)
+  first, second = jnp.triu_indices(points.shape[1], 1)
   square = jnp.sum((points[:, first] - points[:, second]) ** 2, -1)
   return jnp.sum(jnp.exp(-square / (2 * distance**2)), -1).mean()
 
@@ -147,26 +124,24 @@ def equivariance(
 ) -> Scalar:
   """Computes L_equiv (Eq. 4): |p_i - T^{j->i} o p_j| + |p_j - T^{i->j} o p_i|.
 
-  Args:
-    maps_i, maps_j: gaussian maps of b pairs.
-    t_ij: for each cell of j its match in i (a pull map).
-    t_ji: for each cell of i its match in j.
-
-  Returns:
-    The mean over the pairs.
+  T^{i->j} gives each cell of j its match in i: a pull map. The result is the
+  mean over the pairs.
   """
   to_i = pose_difference(maps_i, warp.by_correspondence(maps_j, t_ji))
   to_j = pose_difference(maps_j, warp.by_correspondence(maps_i, t_ij))
   return (to_i + to_j) / 2
 
 
-def match_score(c: Correlation) -> Scalar:
-  """Averages the best scores of both directions of C^ (NC-Net): in (0, 1]."""
-  s_ij, s_ji = flow.match_scores(c)
+def match_score(c: flow.Correlation) -> Scalar:
+  """Averages the best scores of both directions of C^ (NC-Net): in (0, 1].
+
+  Scores are the softmax over the cells of i (S^{i->j}), and over those of j.
+  """
+  s_ij, s_ji = jax.nn.softmax(c, (1, 2)), jax.nn.softmax(c, (3, 4))
   return (s_ij.max((1, 2)).mean() + s_ji.max((3, 4)).mean()) / 2
 
 
-def weak_flow(positive: Correlation, negative: Correlation) -> Scalar:
+def weak_flow(positive: flow.Correlation, negative: flow.Correlation) -> Scalar:
   """Computes L_flow: match score of negative minus that of positive pairs.
 
   Both are filtered correlations C^; the result lies in (-1, 1).
@@ -175,13 +150,5 @@ def weak_flow(positive: Correlation, negative: Correlation) -> Scalar:
 
 
 def total(terms, weights):
-  """Computes Eq. 5: the weighted sum of the terms.
-
-  Args:
-    terms: dict name -> scalar.
-    weights: dict name -> float, for at least the terms given.
-
-  Returns:
-    Scalar.
-  """
+  """Computes Eq. 5: the weighted sum of the terms; each has a weight."""
   return sum(weights[name] * term for name, term in terms.items())

@@ -21,7 +21,7 @@ def accumulated(gradient, moving, state, images, keys, *, parts):
     moving: parameters, as `optim.partition` gives them.
     state: `TrainState`; the parts hand on its statistics and running means.
     images, keys: [b, ...], b a multiple of `parts`.
-    parts: int; 1 is the whole batch at once.
+    parts: 1 is the whole batch at once.
 
   Returns:
     (state, gradients, terms, raw): the statistics after the last part, and
@@ -65,34 +65,21 @@ def train_step(setup, stage, state, frozen, batch):
     (state, metrics): the next state and a dict of float32 scalars, both equal
     on all devices.
   """
-  images = batch["image"]
-  keys = augment.example_keys(
-    jax.random.key(setup.seed),
-    state.step,
-    len(images),
-    parallel.offset(len(images)),
-  )
+  images, n = batch["image"], len(batch["image"])
+  key = jax.random.key(setup.seed)
+  keys = augment.example_keys(key, state.step, n, parallel.offset(n))
   moving, fixed = optim.partition(state.params, stage.train)
 
   def loss(moving, state, images, keys):
+    params, images = optim.merge(moving, fixed), images.astype(float) / 255
     found = loss_terms(
-      setup,
-      stage.weights,
-      optim.merge(moving, fixed),
-      state,
-      frozen,
-      images.astype(float) / 255,
-      keys,
+      setup, stage.weights, params, state, frozen, images, keys
     )
     return objectives.total(found.terms, stage.weights), found
 
+  gradient = jax.grad(loss, has_aux=True)
   after, grads, terms, raw = accumulated(
-    jax.grad(loss, has_aux=True),
-    moving,
-    state,
-    images,
-    keys,
-    parts=setup.accumulate,
+    gradient, moving, state, images, keys, parts=setup.accumulate
   )
   grads, terms = parallel.mean((grads, terms))
   with jax.named_scope("optimiser"):

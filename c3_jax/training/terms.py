@@ -41,13 +41,7 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Networks:
-  """The model with parameters; batch statistics are passed through.
-
-  Attributes:
-    model: `C3`.
-    params: its parameters.
-    remat: see `Setup`.
-  """
+  """The model with parameters; batch statistics are passed through."""
 
   model: C3
   params: Any
@@ -77,14 +71,7 @@ class Networks:
 
 @dataclass(frozen=True)
 class Perceptual:
-  """P of Eq. 1.
-
-  Attributes:
-    vgg: `VGG`.
-    variables: its frozen variables.
-    decay: of the running means.
-    remat: see `Setup`.
-  """
+  """P of Eq. 1: the frozen network, and the decay of the running means."""
 
   vgg: VGG
   variables: Any
@@ -113,15 +100,14 @@ class Perceptual:
     return objectives.perceptual(distances, running), running, raw
 
 
-def correspondences(setup, net, batch_stats, fi, fj):
-  """Matches two batches of f' (section 3.2): (T^{i->j}, T^{j->i})."""
-  c, _ = net(batch_stats, "match", fi, fj)
+def equivariance(setup, net, batch_stats, maps, features):
+  """Computes L_equiv of the (i, j) maps, along the flow of their f'."""
+  c, _ = net(batch_stats, "match", *features)
   match = flow.hard_correspondence
   if not setup.hard_flow:
-    match = partial(
-      flow.soft_correspondence, temperature=setup.flow_temperature
-    )
-  return match(c), match(flow.swap_images(c))
+    temperature = setup.flow_temperature
+    match = partial(flow.soft_correspondence, temperature=temperature)
+  return objectives.equivariance(*maps, match(c), match(flow.swap_images(c)))
 
 
 def views_terms(setup, weights, net, perceptual, state, images, keys):
@@ -136,9 +122,6 @@ def views_terms(setup, weights, net, perceptual, state, images, keys):
     state: `TrainState`.
     images: [b, s, s, 3] loaded images in [0, 1].
     keys: (of the warps, of the colours), [b] each.
-
-  Returns:
-    `Found`.
   """
   view_keys, colour_keys = keys
   target, source, mask, source_warp = synthetic_views(setup, images, view_keys)
@@ -146,12 +129,8 @@ def views_terms(setup, weights, net, perceptual, state, images, keys):
   posed = target
   if setup.augment.recolour:
     posed = augment.recolour(colour_keys, target, setup.augment.recolour)
-  (f_flow, f), stats = net(
-    state.batch_stats,
-    "features",
-    jnp.concatenate([posed, source]),
-    train=True,
-  )
+  both = jnp.concatenate([posed, source])
+  (f_flow, f), stats = net(state.batch_stats, "features", both, train=True)
   terms, running, raw = {}, {}, {}
   tied = weights["equiv"] and not weights["cycle"]
   # E_p sees the source view only where a term compares its landmarks.
@@ -163,12 +142,9 @@ def views_terms(setup, weights, net, perceptual, state, images, keys):
   if weights["apart"]:
     terms["apart"] = objectives.crowding(pose.points[:n], setup.apart)
   if tied:
-    fi, fj = jax.lax.stop_gradient((f_flow[:n], f_flow[n:]))
-    terms["equiv"] = objectives.equivariance(
-      pose.maps[:n],
-      pose.maps[n:],
-      *correspondences(setup, net, stats, fi, fj),
-    )
+    maps = jnp.split(pose.maps, 2)
+    features = jnp.split(jax.lax.stop_gradient(f_flow), 2)
+    terms["equiv"] = equivariance(setup, net, stats, maps, features)
   if weights["pairs"]:
     appearance, stats = net(
       stats, lambda model, x: model.appearance(x, train=True), f[n:]
@@ -189,9 +165,6 @@ def natural_terms(setup, weights, net, perceptual, state, images):
     setup, weights, net, perceptual: as in `loss_terms`.
     state: `TrainState`.
     images: [b, S, S, 3], the network's frame, in [0, 1].
-
-  Returns:
-    `Found`.
   """
   first, stats = net(state.batch_stats, "encode", images, train=True)
   maps = first.pose.maps
@@ -211,11 +184,8 @@ def natural_terms(setup, weights, net, perceptual, state, images):
     f_flow = first.features
     if setup.hard_flow:
       f_flow = jax.lax.stop_gradient(f_flow)
-    terms["equiv"] = objectives.equivariance(
-      maps[0::2],
-      maps[1::2],
-      *correspondences(setup, net, stats, f_flow[0::2], f_flow[1::2]),
-    )
+    pairs, features = ((x[0::2], x[1::2]) for x in (maps, f_flow))
+    terms["equiv"] = equivariance(setup, net, stats, pairs, features)
   output, stats = net(
     stats, "decode", second.appearance, maps_again, train=True
   )
@@ -230,9 +200,6 @@ def flow_terms(setup, net, batch_stats, images, keys):
   An image and its own view, against the view of its partner; or, with
   `natural_positives`, images 2m and 2m + 1 against the targets of the
   neighbouring pair. The batch statistics stay where they are.
-
-  Returns:
-    dict with "flow".
   """
   if setup.natural_positives:
     images = natural_views(setup, images, keys)
@@ -243,12 +210,9 @@ def flow_terms(setup, net, batch_stats, images, keys):
     images = jnp.concatenate([target, source])
     (f_flow, _), _ = net(batch_stats, "features", images)
     fi, fj = jnp.split(f_flow, 2)
-  c, _ = net(
-    batch_stats,
-    "match",
-    jnp.concatenate([fi, fi]),
-    jnp.concatenate([fj, objectives.partner(fj)]),
-  )
+  fi = jnp.concatenate([fi, fi])
+  fj = jnp.concatenate([fj, objectives.partner(fj)])
+  c, _ = net(batch_stats, "match", fi, fj)
   positive, negative = jnp.split(c, 2)
   return {"flow": objectives.weak_flow(positive, negative)}
 
@@ -264,9 +228,6 @@ def loss_terms(setup, weights, params, state, frozen, images, keys):
     frozen: variables of the perceptual network.
     images: [b, s, s, 3] loaded images in [0, 1], b even.
     keys: [b] PRNG keys, one an example.
-
-  Returns:
-    `Found`.
   """
   weights = {name: weights.get(name, 0) for name in TERMS}
   net = Networks(setup.model, params, setup.remat)
@@ -278,10 +239,9 @@ def loss_terms(setup, weights, params, state, frozen, images, keys):
   )
   parts = []
   if any(weights[name] for name in ("pairs", "warp", "apart")):
+    pair = view_keys, colour_keys
     parts.append(
-      views_terms(
-        setup, weights, net, perceptual, state, images, (view_keys, colour_keys)
-      )
+      views_terms(setup, weights, net, perceptual, state, images, pair)
     )
   if weights["cycle"]:
     natural = natural_views(setup, images, natural_keys)
@@ -292,13 +252,11 @@ def loss_terms(setup, weights, params, state, frozen, images, keys):
   if weights["flow"]:
     terms = flow_terms(setup, net, stats, images, view_keys)
     parts.append(Found(terms, stats, {}, {}))
-  merge = lambda trees: {k: v for tree in trees for k, v in tree.items()}  # noqa: E731
-  return Found(
-    terms=merge(part.terms for part in parts),
-    batch_stats=stats,
-    running=state.running | merge(part.running for part in parts),
-    raw=merge(part.raw for part in parts),
-  )
+  terms, running, raw = {}, state.running, {}
+  for part in parts:
+    terms, raw = terms | part.terms, raw | part.raw
+    running = running | part.running
+  return Found(terms, stats, running, raw)
 
 
 def synthetic_views(setup, images, keys):

@@ -119,19 +119,6 @@ def test_swap_images_exchanges_the_two_images():
   np.testing.assert_array_equal(got[0], slow_swap(with_channels[0]))
 
 
-def test_match_scores_are_softmaxes_over_either_image():
-  """S^{i->j} sums to 1 over the cells of i, S^{j->i} over those of j."""
-  c = normal(6, 2, 2, 3, 3, 2)
-  s_ij, s_ji = jax.jit(flow.match_scores)(c)
-  exps = np.exp(c.astype(float))
-  for b, y, x, v, u in cells(*c.shape):
-    column = sum(exps[b, p, q, v, u] for p, q in cells(2, 3))
-    row = sum(exps[b, y, x, p, q] for p, q in cells(3, 2))
-    at = b, y, x, v, u
-    np.testing.assert_allclose(s_ij[at], exps[at] / column, rtol=1e-4)
-    np.testing.assert_allclose(s_ji[at], exps[at] / row, rtol=1e-4)
-
-
 def test_hard_correspondence_is_the_best_cell_of_i():
   """Each cell of j gets the centre of the cell of i with the best score."""
   c = normal(7, 2, 2, 5, 3, 4)

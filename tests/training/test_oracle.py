@@ -1,5 +1,7 @@
 """The whole model and its losses against a compact C3 in PyTorch."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 import torch
 from flax import traverse_util
 
-from c3_jax.models import initial, porting
+from c3_jax.models import C3, initial, porting
 from c3_jax.training import objectives
 from c3_jax.training import setup as setup_lib
 from c3_jax.training.state import state_at_0
@@ -28,6 +30,8 @@ def get_config(weights):
   config.model.appearance.features = config.model.pose.features = 16
   config.model.decoder.update({"channels": 32, "min_channels": 8})
   config.perceptual.decay = 1.0  # The running means stay what they are.
+  # T between cells, so that maps are interpolated.
+  config.objective.update({"hard_flow": False, "flow_temperature": 0.2})
   config.weights.update({"resnet50": str(weights), "vgg": str(weights)})
   return config
 
@@ -65,25 +69,32 @@ def results(tmp_path_factory):
   rng = np.random.default_rng(0)
   coarse = rng.integers(0, 256, (BATCH, 16, 16, 3))
   images = np.kron(coarse, np.ones((1, 4, 4, 1))).astype("f4") / 255
-  t_ij, t_ji = rng.uniform(-1.1, 1.1, (2, BATCH // 2, CELLS, CELLS, 2))
-  given = {
-    "images": images,
-    "t_ij": t_ij.astype("f4"),
-    "t_ji": t_ji.astype("f4"),
-    "running": dict(zip(setup.vgg.taps, np.geomspace(0.3, 9, 6).tolist())),
-  }
+  # The flow head has tests of its own: both get the same scores C^.
+  scores = rng.uniform(size=(BATCH // 2, *4 * (CELLS,))).astype("f4")
+  running = dict(zip(setup.vgg.taps, np.geomspace(0.3, 9, 6).tolist()))
+  given = {"images": images, "scores": scores, "running": running}
   ours = jax_results(config, setup, model, **given)
   return ours, torch_results(model, vgg, **given)
 
 
-def torch_results(model, vgg, *, images, t_ij, t_ji, running):
+def expected_matches(scores):
+  """T^{i->j} of C^ [b, y_i, x_i, y_j, x_j], (x, y): the mean cell of i."""
+  weights = np.exp(scores.astype(float) / 0.2)
+  weights /= weights.sum((1, 2), keepdims=True)
+  centres = (2 * np.arange(CELLS) + 1) / CELLS - 1
+  x = (weights.sum(1) * centres[:, None, None]).sum(1)
+  y = (weights.sum(2) * centres[:, None, None]).sum(1)
+  return torch.tensor(np.stack([x, y], -1), dtype=torch.float32)
+
+
+def torch_results(model, vgg, *, images, scores, running):
   """Runs the PyTorch oracle: dict name -> array."""
   raw, inv, equiv = torch_c3.losses(
     model,
     vgg,
     torch.tensor(images).permute(0, 3, 1, 2),
     running,
-    (torch.tensor(t_ij), torch.tensor(t_ji)),
+    [expected_matches(c) for c in (scores, scores.transpose(0, 3, 4, 1, 2))],
   )
   cycle = torch_c3.cycle(raw, running)
   named = {"cycle": cycle, "inv": inv, "equiv": equiv}
@@ -95,7 +106,23 @@ def torch_results(model, vgg, *, images, t_ij, t_ji, running):
   }
 
 
-def jax_results(config, setup, model, *, images, t_ij, t_ji, running):
+def with_scores(setup, scores):
+  """Exchanges the model of a setup for one whose flow head gives `scores`."""
+
+  class GivenScores(C3):
+    def match(self, fi, fj):
+      return scores
+
+  model = setup.model
+  parts = {
+    field.name: getattr(model, field.name)
+    for field in dataclasses.fields(model)
+    if field.name not in ("parent", "name")
+  }
+  return dataclasses.replace(setup, model=GivenScores(**parts))
+
+
+def jax_results(config, setup, model, *, images, scores, running):
   """Runs c3_jax's own `loss_terms`: dict name -> array."""
   shapes = jax.eval_shape(setup.model.init, jax.random.key(0), images)
   variables = traverse_util.flatten_dict(
@@ -109,6 +136,7 @@ def jax_results(config, setup, model, *, images, t_ij, t_ji, running):
   means = {tap: jnp.float32(mean) for tap, mean in running.items()}
   state = state.replace(running=state.running | {"cycle": means})
   frozen = initial.perceptual(config, setup.vgg)
+  setup = with_scores(setup, jnp.asarray(scores))
 
   def loss(kernel, params, state, frozen, images):
     maps = params["pose"]["maps"] | {"kernel": kernel}
@@ -124,25 +152,19 @@ def jax_results(config, setup, model, *, images, t_ij, t_ji, running):
     )
     return objectives.total(found.terms, WEIGHTS), found
 
-  with pytest.MonkeyPatch.context() as patch:
-    # The same T for both; what makes it has tests of its own.
-    patch.setattr(
-      "c3_jax.training.terms.correspondences",
-      lambda *args, **kwargs: (t_ij, t_ji),
-    )
-    # The axis of devices, of one.
-    step = jax.vmap(
-      jax.grad(loss, has_aux=True),
-      in_axes=(None, None, None, None, 0),
-      axis_name="batch",
-    )
-    out = jax.jit(step)(
-      state.params["pose"]["maps"]["kernel"],
-      state.params,
-      state,
-      frozen,
-      images[None],
-    )
+  # The axis of devices, of one.
+  step = jax.vmap(
+    jax.grad(loss, has_aux=True),
+    in_axes=(None, None, None, None, 0),
+    axis_name="batch",
+  )
+  out = jax.jit(step)(
+    state.params["pose"]["maps"]["kernel"],
+    state.params,
+    state,
+    frozen,
+    images[None],
+  )
   gradient, found = jax.tree.map(lambda x: np.asarray(x[0]), out)
   for tap, mean in running.items():
     np.testing.assert_allclose(found.running["cycle"][tap], mean, rtol=1e-6)

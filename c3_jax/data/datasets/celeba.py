@@ -162,6 +162,9 @@ def load_celeba(root, frame, *, split, exclude, cache, name="celeba"):
     )
   if not names:
     raise UserError(f"{source} names no image for {split}.")
+  if split == "fit":
+    # IMM's regression takes the first nine tenths in the order of CelebA.
+    names = sorted(names)
   lists.check_files(images, names, source)
   check_release(images / names[0])
 

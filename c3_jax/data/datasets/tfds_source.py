@@ -50,10 +50,12 @@ def load_tfds(data, frame, *, split, cache):
   else:
     builder = tfds_builders.builder(data.name, data.tfds_dir, data.release)
     source = _open(builder, "test" if split == "test" else "train")
-    chosen = range(len(source))
-    names, points_of, sizes_of = zip(
-      *((row["name"].decode(), row["points"], row["size"]) for row in source)
-    )
+    rows = [(r["name"].decode(), r["points"], r["size"]) for r in source]
+    chosen = range(len(rows))
+    if data.name != "aflw" and split == "fit":
+      # As in `celeba.load_celeba`.
+      chosen = sorted(chosen, key=lambda i: rows[i][0])
+    names, points_of, sizes_of = zip(*(rows[i] for i in chosen))
     points = sizes = None
     if split != "train":
       points, sizes = (np.stack(part) for part in (points_of, sizes_of))

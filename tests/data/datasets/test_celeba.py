@@ -10,6 +10,7 @@ from c3_jax import geometry
 from c3_jax.data import fake
 from c3_jax.data.datasets import celeba, lists
 from c3_jax.errors import UserError
+from c3_jax.evaluation import conventions
 from tests.reference.resizing import resized
 
 FRAME = geometry.Frame(32, 40, "imm")
@@ -42,6 +43,35 @@ def test_published_counts_from_the_real_lists(public_data, tmp_path):
     for exclude in ("mafl_test", "mafl")
   }
   assert counts == {"mafl_test": 161962, "mafl": 146501}
+
+
+def test_the_fit_split_begins_with_imms_images(
+  public_data, tmp_path, monkeypatch
+):
+  """IMM leaves out the last tenth in CelebA's order; counts by partition."""
+  partition = _true_partition()
+  names = list(partition)
+  (tmp_path / "MAFL").symlink_to(public_data / "mafl_lists")
+  (tmp_path / "img_align_celeba").mkdir()
+  points = [f"{name} {' 0' * 10}" for name in names]
+  (tmp_path / "list_landmarks_align_celeba.txt").write_text(
+    "\n".join([str(len(names)), "columns", *points])
+  )
+  # Without the images: what would be decoded.
+  monkeypatch.setattr(celeba.lists, "check_files", lambda *args: None)
+  monkeypatch.setattr(celeba, "scan", lambda paths, *args, names, **kw: names)
+  fit = celeba.load_celeba(
+    tmp_path, FRAME, split="fit", exclude="mafl_test", cache=False
+  )
+  members = set(celeba.read_mafl(tmp_path, "training")[1])
+  assert fit == [name for name in names if name in members]
+  cut = conventions.first(len(fit))
+  for part, counts in (
+    (fit[:cut], [15461, 1639, 0]),
+    (fit[cut:], [0, 171, 1729]),
+  ):
+    found = [partition[name] for name in part]
+    assert np.bincount(found, minlength=3).tolist() == counts
 
 
 def test_identity_leaves_out_every_picture_of_a_test_person():

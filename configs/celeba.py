@@ -25,7 +25,7 @@ Arguments:
     Expected 6.75 (K = 10) and 6.26 (K = 30) of Table 1; the paper does not say
     whether its model was fine-tuned. Without: --mode=eval of the CelebA run
     with --config.data.name=aflw --config.data.root=AFLW
-    --config.data.crop=square --config.eval.name=aflw_direct.
+    --config.eval.name=aflw_direct.
   test          a small network on a few drawn faces, seconds
 
 Cost: 161,962 images an epoch, 810 steps of 200. Stage pairs sees 3.2 million
@@ -59,8 +59,7 @@ def get_config(argument=""):
   config.stages.flow.epochs = 5.0
   config.stages.cycle.update({"epochs": 200.0, "drops": (0.5, 0.75)})
   if "aflw" in chosen:
-    # Its images are faces already cut out.
-    config.data.update({"name": "aflw", "crop": "square"})
+    config.data.name = "aflw"  # Seen whole, as by IMM.
     config.stages.cycle.update(
       {"epochs": 100.0, "learning_rate": 5e-5, "drops": (0.5,)}
     )

@@ -1,5 +1,7 @@
 """Decoded images, all in memory."""
 
+import json
+
 import numpy as np
 
 from c3_jax.data import sampler
@@ -13,6 +15,8 @@ class ArrayDataset:
   Attributes:
     images: uint8 [n, load_size, load_size, 3].
   """
+
+  seen = protocol = None
 
   def __init__(self, images, points=None, names=None, *, image_size=None):
     """Wraps arrays without copying the images.
@@ -87,6 +91,7 @@ class ArrayDataset:
       "images": self.images,
       "names": np.array(self.names, np.str_),
       "image_size": np.int64(self.image_size),
+      "view": pack_view(self),
     }
     if self.points is not None:
       arrays["points"] = self.points
@@ -105,20 +110,35 @@ class ArrayDataset:
       UserError: if there is no such file, or it is not one of `save`.
     """
     names = ("images", "names", "image_size")
-    arrays = files.read_npz(path, names, optional=("points",))
+    arrays = files.read_npz(path, names, optional=("points", "view"))
     packed_size = int(arrays["image_size"])
     image_size = image_size or packed_size
     points = arrays["points"]
     if points is not None:
       points = points * np.float32(packed_size / image_size)
     try:
-      return cls(
+      dataset = cls(
         arrays["images"],
         points,
         arrays["names"].tolist(),
         image_size=image_size,
       )
+      # Another frame sees another part.
+      if image_size == packed_size:
+        unpack_view(dataset, arrays["view"])
+      return dataset
     except ValueError as error:
       raise UserError(
         f"{path} is not a packed dataset; {files.REMEDY}"
       ) from error
+
+
+def pack_view(dataset):
+  """Gives what `unpack_view` restores, as text for an .npz file."""
+  return json.dumps({"seen": dataset.seen, "protocol": dataset.protocol})
+
+
+def unpack_view(dataset, text):
+  """Restores `seen` and `protocol`; files of older versions have no text."""
+  if text is not None:
+    vars(dataset).update(json.loads(str(text)))

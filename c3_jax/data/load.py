@@ -148,8 +148,25 @@ def _load(config, root, split):
     # Not at the top: it imports TensorFlow.
     from c3_jax.data.datasets import tfds_source
 
-    return tfds_source.load_tfds(data, frame, split=split, cache=cache)
-  options = {name: data[name] for name in source.options}
-  if "cache" in options:
-    options["cache"] = cache
-  return source.load(root, frame, split=split, **options)
+    dataset = tfds_source.load_tfds(data, frame, split=split, cache=cache)
+  else:
+    options = {name: data[name] for name in source.options}
+    if "cache" in options:
+      options["cache"] = cache
+    dataset = source.load(root, frame, split=split, **options)
+  if dataset is not None and data.name != "packed":
+    dataset.protocol = _protocol(data, frame)
+  return dataset
+
+
+def _protocol(data, frame):
+  """Names the published protocol of a dataset seen through a frame, if any."""
+  name = geometry.protocol_of(data.name, frame)
+  if name is None:
+    return None
+  if data.name != "aflw":
+    paper = "mafl" if data.name == "celeba" else data.name
+    return {"paper": paper, "name": name}
+  if name == "imm" and data.release != "lmdis":
+    return None
+  return {"paper": "aflw", "name": name, "release": data.release}

@@ -44,6 +44,8 @@ class PairDataset:
   visible: np.ndarray
   subsets: dict = dataclasses.field(default_factory=dict)
 
+  seen = protocol = None
+
   def __post_init__(self):
     for name, dtype in _DTYPES.items():
       setattr(self, name, np.asarray(getattr(self, name), dtype))
@@ -103,6 +105,7 @@ class PairDataset:
     """Writes one .npz file: whole, or not at all."""
     arrays = {name: getattr(self, name) for name in (*_DTYPES, "images")}
     arrays |= {f"subset_{name}": part for name, part in self.subsets.items()}
+    arrays["view"] = in_memory.pack_view(self)
     for name in ("names", "subsets"):
       arrays[name] = np.array(list(getattr(self, name)), np.str_)
     files.write_npz(path, arrays)
@@ -111,10 +114,13 @@ class PairDataset:
   def load(cls, path):
     """Reads a file of `save`; raises `UserError` if it is none."""
     keys = (*_DTYPES, "images", "names", "subsets")
-    fields = files.read_npz(path, keys)
-    names = fields.pop("subsets").tolist()
+    fields = files.read_npz(path, keys, optional=("view",))
+    view, names = fields.pop("view"), fields.pop("subsets").tolist()
     found = files.read_npz(path, [f"subset_{name}" for name in names])
-    return cls(**fields, subsets=dict(zip(names, found.values(), strict=True)))
+    subsets = dict(zip(names, found.values(), strict=True))
+    dataset = cls(**fields, subsets=subsets)
+    in_memory.unpack_view(dataset, view)
+    return dataset
 
 
 _DTYPES = {

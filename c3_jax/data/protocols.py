@@ -16,6 +16,11 @@ class Dataset(Protocol):
     load_size: side S of an image in pixels.
     image_size: side of the model frame, the central pixels of an image.
     images_per_epoch: number of images in an epoch of `batches`.
+    seen: share of a file that the model frame covers, in per cent, the mean
+      over the files; None where there are none, or they were not opened.
+    protocol: published protocol that numbers on the images stand on, or None:
+      dict of paper ("mafl", "aflw" or "pf_pascal"), name ("imm", "dve" or
+      "ncnet") and, of AFLW, release.
   """
 
   names: Sequence[str]
@@ -23,6 +28,8 @@ class Dataset(Protocol):
   load_size: int
   image_size: int
   images_per_epoch: int
+  seen: float | None
+  protocol: dict | None
 
   def __len__(self) -> int:
     """Counts the examples n."""

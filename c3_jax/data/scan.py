@@ -51,20 +51,23 @@ def scan(
   images, sizes, good = read_good(paths, frame, keep=cache, reader=reader)
   names = paths if names is None else names
   names = [str(names[i]) for i in good]
-  points = None
+  seen, points = float(frame.seen(sizes).mean()), None
   if pixels is not None:
     if pixels_size is not None:
       sizes = np.broadcast_to(pixels_size, (len(paths), 2))[good]
     points = frame.file_to_coords(np.asarray(pixels)[good], sizes)
   if cache:
-    return in_memory.ArrayDataset(
+    dataset = in_memory.ArrayDataset(
       images, points, names, image_size=frame.image_size
     )
-  if reader:
-    options["reader"] = lambda i: reader(good[i])
-  return streaming.StreamingDataset(
-    [paths[i] for i in good], frame, points=points, names=names, **options
-  )
+  else:
+    if reader:
+      options["reader"] = lambda i: reader(good[i])
+    dataset = streaming.StreamingDataset(
+      [paths[i] for i in good], frame, points=points, names=names, **options
+    )
+  dataset.seen = seen
+  return dataset
 
 
 def read_good(paths, frame, *, keep=True, reader=None):

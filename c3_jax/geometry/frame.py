@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float, Real, Shaped, UInt8
 
 from c3_jax.errors import UserError
+from c3_jax.geometry import views
 
 # Where both are taken, the result is what was given unless stated otherwise.
 AnyArray = Array | np.ndarray
@@ -146,13 +147,13 @@ class Frame(NamedTuple):
     """Reads the frame of a run's config.
 
     Raises:
-      UserError: the config is of a version that does not say.
+      UserError: the config is of a version that does not say, or names a
+        protocol that its dataset does not have.
     """
     data = config.data
     try:
-      # Listed pairs are seen whole.
-      crop = "imm" if data.name == "pf_pascal" else data.crop
-      return cls(data.image_size, data.load_size, crop)
+      crop, load_size = views.view(data)
+      return cls(data.image_size, load_size, crop)
     except AttributeError as error:
       raise UserError(
         f"config.json of the run is of another version ({error}): use the "
@@ -179,6 +180,17 @@ class Frame(NamedTuple):
     points = np.asarray(points, np.float64)
     inside = points * (self.image_size / self.load_size)
     return coords_to_pixels(inside, extent) + corner
+
+  def seen(self, file_size: Real[AnyArray, "n 2"]) -> Float[np.ndarray, " n"]:
+    """Measures the share of files, of (width, height), that it shows: in %."""
+    corner, extent = self._corner_and_extent(file_size)
+    size = np.asarray(file_size)[:, None]
+    middle, half = (
+      corner + extent / 2,
+      extent * self.image_size / self.load_size,
+    )
+    low, high = (np.clip(middle + s * half / 2, 0, size) for s in (-1, 1))
+    return 100 * ((high - low) / size).prod((1, 2))
 
   def _corner_and_extent(self, file_size):
     """Gives the box as two [*n, 1, 2] arrays: (left, top), (width, height)."""

@@ -49,6 +49,10 @@ def paper(*, k, cycle, flow):
     "tfds_dir": "",  # Instead of root: what TFDS has prepared.
     "cache": True,  # Keep the decoded images in memory.
     "example": 0,  # Without a root: use so many example images.
+    # What is seen of a file: as "imm" or "dve" say for CelebA, MAFL or AFLW;
+    # or "custom", as load_size and crop say. "" is IMM's for AFLW, otherwise
+    # custom.
+    "protocol": "",
     # What is loaded of a file: "square", its central square; "imm", all of
     # it, both sides scaled to load_size; "dve", DVE's square of CelebA.
     "crop": "square",

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from c3_jax import settings
-from c3_jax.data import load
+from c3_jax import geometry, settings
+from c3_jax.data import fake, load
 from c3_jax.errors import UserError
 
 
@@ -19,9 +19,9 @@ _FACES = [
   {"name": "celeba", "crop": "dve"},
   {"name": "celeba", "crop": "square"},
   {"name": "mafl", "crop": "imm"},
-  {"name": "aflw", "release": "lmdis", "crop": "imm"},
-  {"name": "aflw", "release": "lmdis", "crop": "square"},
-  {"name": "aflw", "release": "mtfl", "crop": "imm"},
+  {"name": "aflw", "release": "lmdis", "crop": "imm", "protocol": "custom"},
+  {"name": "aflw", "release": "lmdis", "crop": "square", "protocol": "custom"},
+  {"name": "aflw", "release": "mtfl", "crop": "imm", "protocol": "custom"},
   {"name": "folder", "crop": "square"},
   {"name": "folder", "crop": "imm"},
 ]
@@ -47,6 +47,79 @@ def test_the_point_is_on_the_dot(dots, data):
     error = np.linalg.norm(batch["points"] - found, axis=-1) * 48 / 2
     assert batch["points"].shape == (len(dataset), 5, 2)
     assert error.max() < 0.5
+
+
+# By name: image_size, load_size and share of the file in per cent.
+_AFLW = {"imm": (128, 128, 100), "dve": (96, 136, 100 * (96 / 136) ** 2)}
+
+
+@pytest.mark.parametrize("name", _AFLW)
+@pytest.mark.parametrize("release", ["lmdis", "mtfl"])
+@pytest.mark.parametrize("cache", [True, False])
+def test_aflw_is_seen_as_its_protocols_say(
+  dots, name, release, cache, tmp_path
+):
+  """Square files or not, whatever the config says of crop and load_size."""
+  fake.write_aflw(tmp_path, train=6, test=5)
+  image_size, load_size, share = _AFLW[name]
+  data = {"name": "aflw", "root": str(tmp_path), "cache": cache}
+  data |= {"image_size": image_size, "load_size": 160, "release": release}
+  # IMM's is the default.
+  data["protocol"] = "" if name == "imm" else name
+  for crop in ("square", "imm"):
+    splits = load.load_splits(_config(crop=crop, **data))
+    for dataset in (splits.fit, splits.test):
+      assert dataset.seen == pytest.approx(share)
+      assert dataset.load_size == load_size
+      (batch,) = dataset.eval_batches(len(dataset))
+      found = dots(batch["image"])[:, None] * load_size / image_size
+      error = np.linalg.norm(batch["points"] - found, axis=-1) * image_size / 2
+      assert error.max() < 0.3
+    published = {"paper": "aflw", "name": name, "release": release}
+    if (name, release) == ("imm", "mtfl"):
+      published = None
+    assert splits.test.protocol == published
+
+
+@pytest.mark.parametrize(
+  "data, seen, published",
+  [
+    ({"name": "celeba", "crop": "imm"}, 64, {"paper": "mafl", "name": "imm"}),
+    ({"name": "mafl", "protocol": "imm"}, 64, {"paper": "mafl", "name": "imm"}),
+    (
+      {"name": "mafl", "protocol": "dve", "image_size": 96},
+      100 * (96 / 136) ** 2 * 178 / 218,
+      {"paper": "mafl", "name": "dve"},
+    ),
+    ({"name": "mafl", "crop": "square"}, 64 * 178 / 218, None),
+    (
+      {"name": "pf_pascal", "load_size": 48},
+      100,
+      {"paper": "pf_pascal", "name": "ncnet"},
+    ),
+    ({"name": "folder", "crop": "imm"}, 64, None),
+    ({"name": "synthetic", "n_test": 2}, None, None),
+  ],
+)
+def test_a_dataset_knows_its_protocol(dots, tmp_path, data, seen, published):
+  """By what is seen, named or set by hand; a packed file keeps it."""
+  test = load.load_split(_config(**data), "test")
+  assert test.seen == (seen and pytest.approx(seen))
+  assert test.protocol == published
+  path = tmp_path / "test.npz"
+  test.save(path)
+  size = {"image_size": test.image_size, "load_size": test.load_size}
+  config = _config(name="packed", **size)
+  config.data.packed.test = str(path)
+  again = load.load_split(config, "test")
+  assert (again.seen, again.protocol) == (test.seen, test.protocol)
+
+
+def test_the_config_of_an_old_run_is_seen_as_before():
+  """Without the key, crop and load_size say what AFLW's files show."""
+  config = _config(name="aflw", crop="square")
+  del config.data.protocol
+  assert geometry.Frame.of(config) == (48, 60, "square")
 
 
 def test_pairs_have_their_points_on_the_dots(dots):
@@ -80,6 +153,8 @@ def test_lsun_is_unlabelled(dots):
     ({"name": "celeba", "example": 0}, "config.data.root is empty"),
     ({"name": "celeba", "exclude": "all"}, "config.data.exclude is 'all'"),
     ({"name": "celeba", "crop": "face"}, "config.data.crop is 'face'"),
+    ({"name": "aflw", "protocol": "no"}, "config.data.protocol is 'no'.*dve"),
+    ({"name": "folder", "protocol": "imm"}, "config.data.protocol is 'imm'"),
     ({"name": "aflw", "release": "1"}, "config.data.release is '1'"),
     ({"name": "lsun", "category": "cat"}, "config.data.category is 'cat'"),
     ({"name": "pf_pascal"}, "config.data.load_size=60"),

@@ -198,6 +198,17 @@ def test_coords_to_file_is_the_inverse(crop):
   np.testing.assert_allclose(back, pixels, atol=1e-9)
 
 
+@pytest.mark.parametrize("crop", geometry.CROPS)
+def test_what_is_seen_of_a_file_is_what_lies_in_the_frame(crop):
+  """The share of the pixels whose centre maps into [-1, 1]."""
+  sizes = np.array([[200, 200], [200, 240], [178, 218], [240, 120]])
+  frame = geometry.Frame(128, 160, crop)
+  for size, share in zip(sizes, frame.seen(sizes), strict=True):
+    x, y = np.meshgrid(*map(np.arange, size))
+    inside = abs(frame.file_to_coords(np.stack([x, y], -1), size)) <= 1
+    assert share == pytest.approx(100 * inside.all(-1).mean(), abs=1)
+
+
 @pytest.mark.parametrize("loaded", [8, 11, 16])
 def test_network_input_is_the_middle_in_units_of_255(loaded):
   """As many pixels are cut on each side, one more at the end if odd."""

@@ -180,7 +180,7 @@ def make_dataset(rows, names, frame, *, paths, seen, where, reader=None):
       f"points of {' or '.join(first.ends)} lie outside the images "
       f"of {where}; take the images of PF-PASCAL or VOC2012."
     )
-  return pairs.PairDataset(
+  dataset = pairs.PairDataset(
     images,
     [names[i] for i in good],
     sizes,
@@ -191,6 +191,8 @@ def make_dataset(rows, names, frame, *, paths, seen, where, reader=None):
     visible=visible,
     subsets=leak_free(rows, seen) if seen else {},
   )
+  dataset.seen = float(frame.seen(sizes).mean())
+  return dataset
 
 
 def _listed(sizes):

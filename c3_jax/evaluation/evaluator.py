@@ -73,6 +73,13 @@ class Evaluator:
     """Whether the test images come as pairs, for alignment."""
     return isinstance(self._splits.test, PairedDataset)
 
+  @property
+  def view(self):
+    """What is seen of the test files, and by which protocol: for a report."""
+    test = self._splits.test
+    found = {"seen": test.seen, "protocol": test.protocol}
+    return {key: value for key, value in found.items() if value is not None}
+
   def landmarks(self, variables, dataset, warps=None):
     """Finds the landmarks [n, k, 2] of a dataset, as `detect`."""
     return detect(

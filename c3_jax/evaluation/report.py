@@ -22,7 +22,7 @@ def evaluate(config, evaluator, variables, untrained, step, workdir):
     "step": int(step),
     "k": config.model.k,
     "image_size": config.data.image_size,
-  }
+  } | evaluator.view
   if not evaluator.listed_pairs:
     report |= evaluator.regress(variables, untrained)
     if config.eval.perturb:

@@ -18,8 +18,7 @@ OTHER_STAGE = "#eeeeee"
 def curves_figure(path, jsonl_path, columns=4):
   """Draws training curves, one small plot a number, with the stages shaded.
 
-  Positive curves have a logarithmic axis. The last line may be cut short, as in
-  a run that is being written or was killed.
+  Positive curves have a logarithmic axis.
 
   Args:
     path: the PNG to write.
@@ -28,7 +27,7 @@ def curves_figure(path, jsonl_path, columns=4):
     columns: plots in a row.
 
   Raises:
-    UserError: a line other than the last is not JSON, or there is no number.
+    UserError: as `read_curves`.
   """
   curves, stages = read_curves(jsonl_path)
   columns = min(columns, len(curves))
@@ -68,9 +67,7 @@ def curves_figure(path, jsonl_path, columns=4):
 def error_curve_figure(path, errors):
   """Draws the cumulative distribution of errors over images.
 
-  Args:
-    path: the PNG to write.
-    errors: name -> [n] errors in per cent, one an image; NaN is left out.
+  `errors` maps a name to [n] errors in per cent; NaN is left out.
   """
   figure = canvas.new_figure(480, 320)
   ax = figure.add_axes([0.115, 0.14, 0.865, 0.83])
@@ -101,11 +98,14 @@ def error_curve_figure(path, errors):
 
 
 def read_curves(path):
-  """Reads metrics.jsonl.
+  """Reads metrics.jsonl; its last line may be cut short, as by a kill.
 
   Returns:
     (curves, stages): curves maps a name to (steps [n], values [n]); stages is
     a list of (stage, first step, last step).
+
+  Raises:
+    UserError: a line other than the last is not JSON, or there is no number.
   """
   with open(path, encoding="utf-8") as file:
     lines = file.read().splitlines()

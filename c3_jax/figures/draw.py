@@ -22,14 +22,8 @@ CARRIED = 5
 def draw_run(config, workdir, model, splits, variables, evaluator, report):
   """Draws the figures of a trained model into workdir/figures[/NAME].
 
-  Args:
-    config: of the run.
-    workdir: its folder.
-    model: `C3`.
-    splits: test images are shown, or training images where there are none.
-    variables: trained params and batch_stats.
-    evaluator: `Evaluator` of these splits.
-    report: from `evaluation.evaluate`, or None.
+  Test images are shown, or training images where there are none. `evaluator` is
+  that of the splits, `report` from `evaluation.evaluate`, or None.
   """
   folder = pathlib.Path(workdir) / "figures" / config.eval.name
   folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,7 @@
-"""Figures of landmarks, swaps, template face and transfers, as PNG files."""
+"""Figures of landmarks, swaps, template face and transfers, as PNG files.
+
+Images [n, S, S, 3] are float in [0, 1], clipped; points are (x, y) in [-1, 1].
+"""
 
 from itertools import repeat
 
@@ -14,9 +17,7 @@ def landmarks_figure(
   """Draws images with discovered landmarks as coloured dots.
 
   Args:
-    path: the PNG to write.
-    images: [n, S, S, 3], float in [0, 1], clipped.
-    landmarks: [n, K, 2], (x, y) in [-1, 1].
+    landmarks: [n, K, 2].
     annotated: [n, P, 2] or None, drawn as white crosses.
     predicted: [n, P, 2] or None, regressed from landmarks, as white circles.
     columns: images in a row.
@@ -49,8 +50,7 @@ def swap_figure(path, images_a, images_p, swapped):
   """Draws the appearance of one image with the pose of another (Fig. 4).
 
   Args:
-    path: the PNG to write.
-    images_a: [r, S, S, 3], float in [0, 1]: appearances, the first column.
+    images_a: [r, S, S, 3]: appearances, the first column.
     images_p: [c, S, S, 3]: poses, the first row.
     swapped: [r, c, S, S, 3], D(a_i, p_j).
   """
@@ -74,9 +74,7 @@ def template_figure(path, images, reconstructions, pose_only, appearance_only):
   """Draws what pose and appearance each carry (Fig. 4), one column an image.
 
   Args:
-    path: the PNG to write.
-    images: [n, S, S, 3], float in [0, 1].
-    reconstructions: [n, S, S, 3], D(a, p).
+    images, reconstructions: the upper two rows; the second is D(a, p).
     pose_only: [n, S, S, 3], the decoder without appearance: the template face.
     appearance_only: [n, S, S, 3], the decoder without landmarks.
   """
@@ -100,10 +98,8 @@ def transfer_figure(
   A line joins each carried landmark (cross) to the detected one (dot).
 
   Args:
-    path: the PNG to write.
-    images_from: [n, S, S, 3], float in [0, 1]: the upper row.
-    images_to: [n, S, S, 3]: the lower row.
-    landmarks_to: [n, K, 2], (x, y) in [-1, 1], detected below.
+    images_from, images_to: the upper and the lower row.
+    landmarks_to: [n, K, 2], detected below.
     carried: [n, K, 2], those detected above, carried down.
     landmarks_from: [n, K, 2] or None, detected above.
   """

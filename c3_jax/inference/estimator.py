@@ -16,12 +16,10 @@ class PointEstimator:
   """
 
   def __init__(self, path, workdir, trained):
-    """Reads the regression of eval/DATASET.json.
+    """Reads the regression of an eval/DATASET.json.
 
-    Args:
-      path: of the file, as it is or relative to the run's folder.
-      workdir: folder of the run.
-      trained: `runs.Trained`, whose landmarks it must have been fitted to.
+    Its path may be relative to the run's folder. It must have been fitted to
+    the landmarks of `trained`, a `runs.Trained`.
 
     Raises:
       UserError: there is no such regression, or it is of another model.

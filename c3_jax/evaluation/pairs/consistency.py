@@ -56,7 +56,7 @@ def report(values, poses=None):
   Returns:
     {"pairs", "flow", "flow_per_landmark": [k], "left_in_place", "spread"} and,
     with poses, "truth", by the true correspondence, and "truth_share", the per
-    cent of landmarks that it could carry: those on a face and visible in both
+    cent of landmarks that it could carry: on a face, and visible in both
     images. "truth" is None where there are none.
   """
   target, source = values["target"], values["source"]

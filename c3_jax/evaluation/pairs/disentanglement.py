@@ -65,16 +65,10 @@ def swap_function(model, image_size):
 
 
 def report(function, variables, pairs, batch_size):
-  """Measures disentanglement over pairs of images.
+  """Measures disentanglement by a `swap_function` over a pair dataset.
 
-  Args:
-    function: from `swap_function`.
-    variables: params and batch_stats.
-    pairs: a pair dataset.
-    batch_size: pairs at a time, a multiple of the local devices.
-
-  Returns:
-    A dict; docs/evaluation_figures.md says what each key means.
+  `batch_size` counts pairs and is a multiple of the local devices. What each
+  key of the result means is in docs/evaluation_figures.md.
   """
   values, moments = [], collections.defaultdict(float)
   for batch in pairs.eval_batches(batch_size):

@@ -19,14 +19,11 @@ __version__ = "0.2.0"
 
 
 def load(workdir, step=None):
-  """Loads a trained run for prediction.
+  """Loads a trained run: a `c3_jax.inference.Predictor`.
 
   Args:
     workdir: folder of the run.
     step: int, of a checkpoint; by default the one with the best evaluation.
-
-  Returns:
-    A `c3_jax.inference.Predictor`.
 
   Raises:
     UserError: there is no such run or checkpoint.

@@ -1,7 +1,4 @@
-"""Command line `c3-jax COMMAND`, also as `python -m c3_jax COMMAND`.
-
-`c3-jax pack` is `python -m c3_jax.pack`, and so on.
-"""
+"""Command line: `c3-jax pack` is `python -m c3_jax.pack`, and so on."""
 
 import runpy
 import sys

@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import pathlib
+import re
 import shutil
 
 import jax
@@ -48,7 +49,7 @@ class Checkpoints(contextlib.AbstractContextManager):
     self._path = pathlib.Path(workdir).resolve() / "checkpoints"
     self._notes = {
       int(path.name): _read_notes(path)
-      for path in (self._path.iterdir() if self._path.is_dir() else ())
+      for path in self._path.glob("*")
       if path.name.isdigit()
     }
     if repair:
@@ -141,17 +142,13 @@ class Checkpoints(contextlib.AbstractContextManager):
     self._checkpointer.save(step, state, force=True, custom_metadata=notes)
     self._notes = {step: self._notes[step] for step in self.steps}
 
-  def restore(
-    self, template, step, *, partial=False, older_name=lambda name: name
-  ):
+  def restore(self, template, step, *, partial=False):
     """Reads the checkpoint of a step: a tree of NumPy arrays.
 
     Args:
       template: tree of arrays; only structure, shapes and dtypes matter.
       step: int.
       partial: whether the checkpoint may hold more than the template.
-      older_name: function of the name of a leaf, "params/pose/...", that gives
-        its name in checkpoints of an older layout.
 
     Raises:
       Damaged: the checkpoint cannot be read.
@@ -159,11 +156,11 @@ class Checkpoints(contextlib.AbstractContextManager):
     """
     if step not in self.steps:
       raise UserError(
-        f"{self._path}/{step} does not exist: use one of "
+        f"{self._path.parent} has no checkpoint of step {step}: use one of "
         f"{', '.join(map(str, self.steps)) or 'none'}."
       )
     stored, wanted = self._read(step), _by_name(template)
-    names = [name if name in stored else older_name(name) for name in wanted]
+    names = [name if name in stored else _older(name) for name in wanted]
     found = [stored.get(name) for name in names]
     same = all(
       x is not None and (x.shape, x.dtype) == (leaf.shape, leaf.dtype)
@@ -245,11 +242,16 @@ def _quiet():
 
 
 def _by_name(tree):
-  """dict "params/pose/..." -> leaf, whatever containers hold the leaves."""
+  """Flattens a tree of any containers: dict "params/pose/..." -> leaf."""
   return {
     jax.tree_util.keystr(path, simple=True, separator="/"): leaf
     for path, leaf in jax.tree.leaves_with_path(tree)
   }
+
+
+def _older(name):
+  """Names a leaf as older checkpoints do: all terms shared running/TAP."""
+  return re.sub("^running/[^/]+/", "running/", name)
 
 
 def _digest(arrays, notes):

@@ -31,12 +31,11 @@ class MetricsFile:
     path = pathlib.Path(path)
     kept = b""
     if path.exists():
-      for line in path.read_bytes().splitlines():
-        try:
+      # Up to the first line that is none.
+      with contextlib.suppress(ValueError, KeyError, TypeError):
+        for line in path.read_bytes().splitlines():
           if json.loads(line)["step"] <= step:
             kept += line + b"\n"
-        except (ValueError, KeyError, TypeError):
-          break
       with files.write_whole(path) as file:
         file.write(kept)
     self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)

@@ -1,9 +1,9 @@
 """Compiled programs kept between runs: a second start skips the compiler.
 
-JAX's persistent cache writes its entries in place and never replaces one, so a
-run that is killed while it writes leaves a broken entry for good. Here a run
-reads and writes a folder of its own, which starts with links to all entries of
-the shared one; `publish` moves what is new, and whole, over there.
+JAX's persistent cache writes its entries in place and never replaces one: a run
+that is killed meanwhile leaves a broken entry for good. Here each run has a
+folder of its own, which starts with links to all entries of the shared one;
+`publish` links what is new, and whole, over there.
 """
 
 import atexit

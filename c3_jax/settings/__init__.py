@@ -1,7 +1,7 @@
 """Settings of a run: the paper's, small ones, and how a config is chosen.
 
-A config file, `configs/X.py`, is written with the modules of this room alone,
-so that a copy of it works anywhere. A config of your own may start from one:
+A config file needs this room alone, so that a copy of it works anywhere. One of
+your own may start from another:
 
   config = settings.load("celeba:k=10").unlock()
 """

@@ -100,8 +100,9 @@ def _merged(config, run: Trained, workdir):
         f"{now[key]!r}: use the same value, or another --workdir."
       )
   result = config.copy_and_resolve_references().unlock()
-  for key in run.config.keys() - {"data", "eval"}:
-    result[key] = run.config[key]
+  for key, value in run.config.items():
+    if key not in ("data", "eval"):
+      result[key] = value
   if config.data.name != run.config.data.name and not config.eval.name:
     # The figures of the dataset trained on stay.
     result.eval.name = config.data.name

@@ -77,8 +77,8 @@ def train(experiment: Experiment, checkpoints, begin, hooks=()):
   Args:
     experiment, checkpoints: of the run.
     begin: `resume.Start`.
-    hooks: functions (step, metrics) called after each step; the metrics lie
-      on the devices and may still be being computed.
+    hooks: functions (step, metrics) called after each step, whose metrics may
+      still be being computed on the devices.
 
   Returns:
     Whether the end was reached; False after an interruption, which saves.
@@ -174,7 +174,7 @@ def _introduce(experiment, state):
 
 
 def _average(step, recent, stage, checkpoints):
-  """`log.average`, whose error also says what to go back to."""
+  """Averages the metrics; an error also says what to go back to."""
   try:
     return log.average(step, recent, first=TERMS)
   except log.Diverged as error:
@@ -234,30 +234,24 @@ def untrained(experiment, run: Trained):
 
 def report(experiment: Experiment, run: Trained):
   """Evaluates a checkpoint: eval/DATASET.json, figures, the final table."""
-  config, evaluator = experiment.config, experiment.evaluator
+  config, workdir = experiment.config, experiment.workdir
+  evaluator = experiment.evaluator
   variables = parallel.replicate(run.variables)
   result = None
   if evaluator.annotated:
     before = parallel.replicate(untrained(experiment, run))
     result = evaluation.evaluate(
-      config, evaluator, variables, before, run.step, experiment.workdir
+      config, evaluator, variables, before, run.step, workdir
     )
   # Not at the top: it imports Matplotlib, and days may go by without a figure.
   from c3_jax import figures
 
   figures.draw_run(
-    config,
-    experiment.workdir,
-    run.model,
-    experiment.splits,
-    variables,
-    evaluator,
-    result,
+    config, workdir, run.model, experiment.splits, variables, evaluator, result
   )
   if result is None:
     logger.info("No annotated train and test images: no regression.")
   else:
     print(evaluation.table(result), flush=True)
-  folder = experiment.workdir / "figures" / config.eval.name
-  print(f"figures: {folder}", flush=True)
+  print(f"figures: {workdir / 'figures' / config.eval.name}", flush=True)
   return result

@@ -11,13 +11,7 @@ from c3_jax.errors import UserError
 from c3_jax.models import initial, porting
 from c3_jax.runs import Damaged, flat, open_to_read, under
 from c3_jax.runtime import files
-from c3_jax.training.state import (
-  TrainState,
-  enter,
-  initial_state,
-  older_name,
-  state_at_0,
-)
+from c3_jax.training.state import TrainState, enter, initial_state, state_at_0
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +68,8 @@ def _changes(experiment, step):
   return [
     f"config.{key}={before.get(key)!r}, not {now.get(key)!r}"
     for key in sorted(before.keys() | now.keys())
-    if before.get(key) != now.get(key)
+    # A key that the version of the run did not have counts as empty.
+    if (before.get(key) or None) != (now.get(key) or None)
     and not under(key, free)
     # Ported weights may lie elsewhere; whether they are used may not change.
     and not (under(key, ["weights"]) and before.get(key) and now.get(key))
@@ -134,14 +129,14 @@ def restore(experiment, checkpoints, step) -> TrainState:
     lambda variables: enter(state_at_0(experiment.config, variables), stage),
     initial.shapes(experiment.config, experiment.model),
   )
-  return checkpoints.restore(template, step, older_name=older_name)
+  return checkpoints.restore(template, step)
 
 
 def first_state(experiment) -> TrainState:
-  """Makes the state at step 0.
+  """Makes the state at step 0, without an optimiser.
 
-  It is untrained but for a ported backbone, or has the networks and running
-  means of another run.
+  It has the networks and running means of `config.init`, or untrained networks,
+  but for a ported backbone.
 
   Raises:
     UserError: `config.init` has no such checkpoint, or one of another model;
@@ -152,9 +147,7 @@ def first_state(experiment) -> TrainState:
   if start:
     with open_to_read(start, f"config.init.workdir={start}") as checkpoints:
       step = config.init.step or checkpoints.best
-      found = checkpoints.restore(
-        state, step, partial=True, older_name=older_name
-      )
+      found = checkpoints.restore(state, step, partial=True)
     logger.info("Starting from step %d of %s.", step, start)
     return found.replace(step=state.step)
   if config.weights.resnet50:
@@ -178,15 +171,12 @@ def note_weights(experiment, step):
   path = workdir / "weights.json"
   before = json.loads(path.read_text()) if path.exists() else {}
   now = {}
-  for key, network in {
-    "resnet50": "resnet50",
-    "vgg": config.perceptual.arch,
-  }.items():
-    folder = config.weights[key]
+  networks = {"resnet50": "resnet50", "vgg": config.perceptual.arch}
+  for key, folder in config.weights.items():
     if folder and key == "resnet50" and key in before:
       now[key] = before[key]  # The folder may be gone.
     elif folder:
-      now[key] = porting.about(folder, network, key=f"weights.{key}")
+      now[key] = porting.about(folder, networks[key], key=f"weights.{key}")
   if step and "vgg" in before and "vgg" in now:
     old, new = (
       f"{noted['vgg']['source']} (SHA-256 {noted['vgg']['source_sha256']})"

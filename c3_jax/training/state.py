@@ -1,6 +1,5 @@
 """The state of training: everything that changes from step to step."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -58,12 +57,3 @@ def enter(state, stage) -> TrainState:
   """Starts a stage: a fresh optimiser for the parameters it moves."""
   moving, _ = optim.partition(state.params, stage.train)
   return state.replace(opt_state=jax.jit(stage.tx.init)(moving))
-
-
-def older_name(name):
-  """Gives the name of a leaf of the state in older checkpoints.
-
-  There the perceptual terms shared one running mean a tap, running/TAP in place
-  of running/TERM/TAP: both terms go on with it.
-  """
-  return re.sub("^running/[^/]+/", "running/", name)

@@ -27,12 +27,12 @@ def validate(config):
       raise UserError(f"config.{key}={value}: use 1 or more.")
   if config.seed < 0:
     raise UserError(f"config.seed={config.seed}: use 0 or more.")
-  if config.model.dtype not in DTYPES:
+  dtype = config.model.dtype
+  if dtype not in DTYPES:
     raise UserError(
-      f"config.model.dtype={config.model.dtype!r} is not one of "
-      f"{', '.join(DTYPES)}."
+      f"config.model.dtype={dtype!r} is not one of {', '.join(DTYPES)}."
     )
-  if config.model.dtype == "float64" and not jax.config.jax_enable_x64:
+  if dtype == "float64" and not jax.config.jax_enable_x64:
     raise UserError(
       "config.model.dtype='float64' needs the environment variable "
       "JAX_ENABLE_X64=True: set it, or use float32."

@@ -118,7 +118,7 @@ def test_a_step_that_is_not_there_is_refused(filled):
   """Steps that were never saved, or are gone, are named."""
   with Checkpoints(filled) as checkpoints:
     for step in (1, 99):
-      with pytest.raises(UserError, match=f"checkpoints/{step} "):
+      with pytest.raises(UserError, match=f"no checkpoint of step {step}:"):
         checkpoints.restore(state(0), step)
 
 

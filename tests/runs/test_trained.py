@@ -43,9 +43,7 @@ def test_what_is_no_run_is_named(run, tmp_path):
   workdir, config, _ = run
   with pytest.raises(UserError, match="none/config.json does not exist"):
     load_trained(tmp_path / "none")
-  with pytest.raises(
-    UserError, match="checkpoints/5 does not exist: use one of"
-  ):
+  with pytest.raises(UserError, match="no checkpoint of step 5: use one of"):
     load_trained(workdir, 5)
   write_config(config, tmp_path)
   with pytest.raises(UserError, match="has no checkpoints yet"):

@@ -319,6 +319,18 @@ def test_report_says_what_was_measured(tmp_path):
   )
 
 
+def test_report_says_what_was_seen_of_the_files(tmp_path, monkeypatch):
+  """The share, and the protocol, of a test split that knows them."""
+  config, each = evaluator()
+  arguments = config, each, jnp.float32(1), jnp.float32(0), 12, tmp_path
+  assert not {"seen", "protocol"} & evaluate(*arguments).keys()
+  published = {"paper": "aflw", "name": "imm", "release": "lmdis"}
+  monkeypatch.setattr(ArrayDataset, "seen", 64.0)
+  monkeypatch.setattr(ArrayDataset, "protocol", published)
+  report = evaluate(*arguments)
+  assert (report["seen"], report["protocol"]) == (64.0, published)
+
+
 def test_table_shows_the_numbers_of_the_report(tmp_path):
   """Every error stands in a line that names its convention."""
   config, each = evaluator()

@@ -365,6 +365,19 @@ def test_all_changes_are_named_and_can_be_accepted(copy, caplog):
   assert written["optimizer"]["weight_decay"] == 0.5
 
 
+def test_a_key_that_a_run_did_not_have_is_no_change_while_empty(copy):
+  """A run of a version without `data.protocol` goes on; others are named."""
+  path = copy / "config.json"
+  config = json.loads(path.read_text())
+  del config["data"]["protocol"]
+  path.write_text(json.dumps(config))
+  loop.train_and_evaluate(get_config(), copy, mode="train")
+  del config["data"]["category"]
+  path.write_text(json.dumps(config))
+  with pytest.raises(UserError, match="config.data.category=None, not 'car'"):
+    loop.train_and_evaluate(get_config(), copy)
+
+
 def test_another_number_of_images_is_refused(copy, monkeypatch):
   """As when pictures were put into the folder of a run, or taken out."""
 

@@ -3,20 +3,23 @@
 python -m c3_jax.tables --workdirs=runs/a,runs/b,... [--out=tables.md]
 
 Runs that differ in nothing but their seed make one row, with mean and
-deviation; the paper's row is added. It reads config.json and eval/*.json.
+deviation. A published number stands beside a row that was measured by its
+protocol and trained in its way, and nowhere else. Reads config.json and
+eval/*.json.
 """
 
-import itertools
 import json
 
 import numpy as np
 from absl import flags
 
 from c3_jax.errors import UserError
+from c3_jax.evaluation.pairs import alignment
+from c3_jax.evaluation.pairs.evaluator import CHOSEN
 from c3_jax.runs import compare
 from c3_jax.runtime import cli, files
 
-# Rows of Table 1: {dataset: {K: per cent}}.
+# Rows of Table 1: {paper of the protocol: {K: per cent}}, by IMM's protocol.
 TABLE_1 = {
   "Struc.": {"mafl": {10: 3.46, 30: 3.16}, "aflw": {10: 7.01, 30: 6.58}},
   "Cond.": {"mafl": {10: 3.19, 30: 2.58}, "aflw": {10: 6.86, 30: 6.31}},
@@ -24,6 +27,7 @@ TABLE_1 = {
   "Shape.": {"mafl": {10: 3.24}},
   "C3": {"mafl": {10: 3.11, 30: 2.54}, "aflw": {10: 6.75, 30: 6.26}},
 }
+EYES = "distance of points 0 and 1"
 # Table 2, MAFL with K = 10. Its check marks are lost in our copy; the rows are
 # inferred from the text.
 TABLE_2 = {
@@ -32,10 +36,9 @@ TABLE_2 = {
   (True, False): 3.18,
   (True, True): 3.11,
 }
-# Table 3: PCK under the key CHOSEN, per cent, by the reading of the match.
-TABLE_3 = {"NC-Net": 78.9, "flow": 78.5, "combined": 80.1}
-CHOSEN = "scnet@0.1"
-CONVENTIONS = ("no_intercept", "intercept")
+# Table 3: PCK of the reading flow under the key CHOSEN, per cent, by how the
+# network was trained: (4-D convolutions, landmarks).
+TABLE_3 = {(True, False): 78.9, (False, False): 78.5, (False, True): 80.1}
 # Columns of our Table 1, and where their numbers are in a report.
 REGRESSION = {
   "without intercept, origin corner": ("error", "no_intercept"),
@@ -43,6 +46,9 @@ REGRESSION = {
   "untrained, with intercept": ("baseline", "untrained"),
   "mean shape": ("baseline", "mean_shape"),
 }
+CONVENTIONS = ("no_intercept", "intercept")
+# Readings of a match that stand on the landmarks.
+BY_LANDMARKS = ("landmarks", "combined")
 
 
 def spread(numbers):
@@ -55,54 +61,65 @@ def spread(numbers):
   return f"{mean} ({len(numbers)})"
 
 
-def values(group, dataset, *path):
-  """Collects reports[dataset][path[0]][path[1]].. of the runs that have it."""
-  found = [run.reports[dataset] for run in group if dataset in run.reports]
+def values(group, measured, *path):
+  """Collects report[path[0]][path[1]].. of the runs measured that way."""
+  found = [run.reports[measured] for run in group if measured in run.reports]
   for key in path:
     found = [value[key] for value in found if value.get(key) is not None]
   return found
 
 
-def datasets(runs, key):
-  """Lists the datasets whose reports have a key."""
+def measures(runs, key):
+  """Lists the `compare.Measured` of the reports that have a key."""
   return sorted(
-    {name for run in runs for name, r in run.reports.items() if key in r}
+    {which for run in runs for which, r in run.reports.items() if key in r}
   )
+
+
+def rows_of(runs, measured):
+  """Gives (title, group) of the groups that were measured that way."""
+  groups = compare.grouped(runs)
+  rows = zip(compare.names(groups), groups, strict=True)
+  return [row for row in rows if values(row[1], measured)]
 
 
 def regressions(runs):
   """Makes Table 1: the error of every group on every dataset."""
-  groups = compare.grouped(runs)
-  titles = compare.names(groups)
   blocks = []
-  for dataset in datasets(runs, "error"):
+  for measured in measures(runs, "error"):
+    papers = [name for name in ("Cond.", "C3") if published(measured)[name]]
     rows = []
-    for title, group in zip(titles, groups, strict=True):
-      if not values(group, dataset, "error"):
-        continue
-      columns = [
-        spread(values(group, dataset, *path)) for path in REGRESSION.values()
-      ]
-      k = group[0].config["model"]["k"]
-      paper = TABLE_1["C3"].get(dataset, {}).get(k)
-      rows.append([title, *columns, f"{paper:.2f}" if paper else ""])
-    head = ["run", *REGRESSION, "paper's C3"]
-    lengths = sorted({*values(runs, dataset, "normaliser")})
-    length = ", ".join(lengths) or "a length that was not recorded"
+    for title, group in rows_of(runs, measured):
+      config, row = group[0].config, [title]
+      row += [spread(values(group, measured, *p)) for p in REGRESSION.values()]
+      for name in papers:
+        alike = compare.method(config) == name
+        paper = published(measured)[name].get(config["model"]["k"])
+        row.append(f"{paper:.2f}" if alike and paper else "")
+      rows.append(row)
+    head = ["run", *REGRESSION, *(f"paper's {name}" for name in papers)]
     blocks.append(
-      f"### {dataset}\n\nMean distance / {length}, %; mean ± deviation (runs)."
-      f"\n\n{markdown(head, rows)}{published(dataset)}"
+      f"### {measured.dataset}\n\nMean distance / {measured.length}, %; mean ± "
+      f"deviation (runs).{measured.words}\n\n{markdown(head, rows)}"
+      f"{quoted(measured)}"
     )
   return section("Landmark regression (Table 1)", blocks)
 
 
-def published(dataset):
-  """Quotes the paper's rows for a dataset, or "" where it has none."""
-  rows = []
-  for name, found in TABLE_1.items():
-    if by_k := found.get(dataset):
-      cells = (f"{by_k[k]:.2f}" if k in by_k else "–" for k in (10, 30))
-      rows.append([name, *cells])
+def published(measured):
+  """Gives the rows of Table 1 that hold for a protocol: {name: {K: %}}."""
+  alike = measured.protocol == "imm" and measured.length == EYES
+  paper = measured.paper if alike else None
+  return {name: by_paper.get(paper, {}) for name, by_paper in TABLE_1.items()}
+
+
+def quoted(measured):
+  """Quotes the paper's rows for a protocol, or "" where it has none."""
+  rows = [
+    [name, *(f"{by_k[k]:.2f}" if k in by_k else "–" for k in (10, 30))]
+    for name, by_k in published(measured).items()
+    if by_k
+  ]
   if not rows:
     return ""
   return "\n\nAs published:\n\n" + markdown(["", "K = 10", "K = 30"], rows)
@@ -130,42 +147,63 @@ def ablation(runs):
     if len(cells) < 2:
       continue
     members = [run for group in cells.values() for run in group]
-    found = itertools.product(datasets(members, "error"), CONVENTIONS)
-    columns = {f"{d}, {x.replace('_', ' ')}": (d, "error", x) for d, x in found}
-    rows = []
-    for which, paper in TABLE_2.items():
-      group = cells.get(which, [])
-      numbers = [spread(values(group, *path)) for path in columns.values()]
-      rows.append([*map(compare.mark, which), *numbers, f"{paper:.2f}"])
-    head = ["cycle", "flow", *columns, "paper, MAFL, K = 10, no intercept"]
     k = members[0].config["model"]["k"]
+    columns = {
+      "cycle": [compare.mark(cycle) for cycle, _ in TABLE_2],
+      "flow": [compare.mark(flow) for _, flow in TABLE_2],
+    }
+    for measured in measures(members, "error"):
+      for name in CONVENTIONS:
+        columns[f"{measured.dataset}, {name.replace('_', ' ')}"] = [
+          spread(values(cells.get(which, []), measured, "error", name))
+          for which in TABLE_2
+        ]
+      # Of MAFL with K = 10.
+      if TABLE_2[True, True] == published(measured)["C3"].get(k):
+        columns[f"paper, {measured.dataset}, no intercept"] = [
+          f"{paper:.2f}" for paper in TABLE_2.values()
+        ]
+    rows = zip(*columns.values(), strict=True)
     blocks.append(
-      f"K = {k}; %, mean ± deviation (runs)\n\n{markdown(head, rows)}"
+      f"K = {k}; %, mean ± deviation (runs)\n\n{markdown(columns, rows)}"
     )
   return section("Ablation (Table 2)", blocks)
 
 
 def alignments(runs):
   """Makes Table 3: PCK of every group on every dataset of listed pairs."""
-  groups = compare.grouped(runs)
-  titles = compare.names(groups)
-  paired = set(datasets(runs, "pck")) - set(datasets(runs, "error"))
   blocks = []
-  for dataset in sorted(paired):
-    path = dataset, "alignment", "readings"
-    readings = sorted(set().union(*values(runs, *path)))
-    rows = [
-      [title, *(spread(values(group, *path, x, CHOSEN)) for x in readings)]
-      for title, group in zip(titles, groups, strict=True)
-      if values(group, dataset, "pck")
-    ]
-    paper = [f"{TABLE_3[r]:.1f}" if r in TABLE_3 else "" for r in readings]
-    rows += [["paper", *paper]]
+  for measured in sorted({*measures(runs, "pck")} - {*measures(runs, "error")}):
+    table = rows_of(runs, measured)
+    columns = {"run": [title for title, _ in table]}
+    for reading in alignment.READINGS:
+      path = "alignment", "readings", reading, CHOSEN
+      cells = [
+        # Where E_p never moved, what its landmarks carry says nothing.
+        spread(values(group, measured, *path))
+        if reading not in BY_LANDMARKS or compare.moved(group[0].config, "pose")
+        else "–"
+        for _, group in table
+      ]
+      if {*cells} != {"–"}:
+        columns[reading] = cells
+      if reading == "flow" and measured.protocol == "ncnet":
+        papers = [TABLE_3.get(trained(group[0].config)) for _, group in table]
+        columns["flow, paper"] = [f"{p:.1f}" if p else "" for p in papers]
+    rows = zip(*columns.values(), strict=True)
     blocks.append(
-      f"### {dataset}\n\nPCK {CHOSEN}, %; mean ± deviation (runs). NC-Net as "
-      f"published: {TABLE_3['NC-Net']}.\n\n{markdown(['run', *readings], rows)}"
+      f"### {measured.dataset}\n\nPCK {CHOSEN}, %; mean ± deviation (runs)."
+      f"{measured.words}\n\n{markdown(columns, rows)}"
     )
   return section("Alignment (Table 3)", blocks)
+
+
+def trained(config):
+  """Tells the row of Table 3 that a run is; None with an untrained flow."""
+  if not compare.moved(config, "flow"):
+    return None
+  full = not config["model"]["flow"]["separable"]
+  return full, compare.moved(config, "pose")
 
 
 def section(title, blocks):
@@ -175,7 +213,7 @@ def section(title, blocks):
 
 def markdown(header, rows):
   """Lays rows of str out as a Markdown table."""
-  lines = [header, ["---"] * len(header), *rows]
+  lines = [[*header], ["---"] * len(header), *rows]
   return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

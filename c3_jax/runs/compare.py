@@ -19,8 +19,43 @@ IGNORED = (
 )
 
 
+class Measured(NamedTuple):
+  """What a report was measured on, and how: one column of tables each.
+
+  Attributes:
+    dataset: name of the file in eval/.
+    paper, protocol: published numbers that it may be held against, such as
+      "mafl" by "imm"; "" without any.
+    length: that errors are divided by, in words; "" for alignment.
+  """
+
+  dataset: str
+  paper: str
+  protocol: str
+  length: str
+
+  @classmethod
+  def of(cls, dataset, report):
+    """Reads what eval/DATASET.json says of itself."""
+    found = report.get("protocol") or {}
+    length = "a length that was not recorded" if "error" in report else ""
+    return cls(
+      dataset,
+      found.get("paper", ""),
+      found.get("name", ""),
+      report.get("normaliser", length),
+    )
+
+  @property
+  def words(self):
+    """The protocol as a sentence to append; "" without any."""
+    if not self.protocol:
+      return ""
+    return f" Protocol: {self.protocol} of {self.paper}."
+
+
 class Run(NamedTuple):
-  """An evaluated run: its folder, config and eval/*.json by dataset."""
+  """An evaluated run: its folder, config and reports by `Measured`."""
 
   workdir: str
   config: dict
@@ -40,6 +75,7 @@ def load(workdir):
       path.stem: json.loads(path.read_text())
       for path in sorted((folder / "eval").glob("*.json"))
     }
+    reports = {Measured.of(*item): item[1] for item in reports.items()}
   except (OSError, ValueError) as error:
     raise UserError(
       f"{workdir} cannot be read ({error}): name folders of runs with "
@@ -63,11 +99,16 @@ def settings(config):
     {"a.b": value}, without what `IGNORED` names.
   """
   result = {k: v for k, v in flat(config).items() if not under(k, IGNORED)}
-  start = result.get("init.workdir")
-  path = pathlib.Path(start or "") / "config.json"
-  if start and path.is_file():
-    result["init.workdir"] = settings(json.loads(path.read_text()))
+  if (before := _start(config)) is not None:
+    result["init.workdir"] = settings(before)
   return result
+
+
+def _start(config):
+  """Reads the config of the run that a run began with; None without it."""
+  start = config.get("init", {}).get("workdir")
+  path = pathlib.Path(start or "") / "config.json"
+  return json.loads(path.read_text()) if start and path.is_file() else None
 
 
 def length(config, stage):
@@ -89,6 +130,26 @@ def cell(config):
   return cycle, flow
 
 
+def method(config):
+  """Names the row of Table 1 that a run is: C3, Cond. (IMM), or None."""
+  if cell(config) == (True, True):
+    return "C3"
+  pairs = length(config, "pairs") and not length(config, "cycle")
+  return "Cond." if pairs else None
+
+
+def moved(config, part):
+  """Tells whether a part of the network, such as "pose", was ever trained.
+
+  That may have been in the run that this one began with.
+  """
+  before = _start(config)
+  return any(
+    length(config, name) and part in stage["train"]
+    for name, stage in config["stages"].items()
+  ) or (before is not None and moved(before, part))
+
+
 def grouped(runs):
   """Groups runs that differ only in their seed: list of lists of runs.
 
@@ -102,12 +163,12 @@ def grouped(runs):
   for group in groups.values():
     seeds = {}
     for workdir, config, _ in group:
-      other = seeds.setdefault(config["seed"], workdir)
-      if other is not workdir:
+      if config["seed"] in seeds:
         raise UserError(
-          f"{workdir} and {other} are the same run with the same seed: name "
-          "one of them."
+          f"{workdir} and {seeds[config['seed']]} are the same run with the "
+          "same seed: name one of them."
         )
+      seeds[config["seed"]] = workdir
   return list(groups.values())
 
 

@@ -79,14 +79,7 @@ class ArrayDataset:
     )
 
   def save(self, path):
-    """Writes one .npz file: whole, or not at all.
-
-    Args:
-      path: file to write; it keeps exactly this name.
-
-    Raises:
-      UserError: if the folder of the file does not exist.
-    """
+    """Writes one .npz file of exactly this name: whole, or not at all."""
     arrays = {
       "images": self.images,
       "names": np.array(self.names, np.str_),

@@ -59,7 +59,7 @@ def _synthetic(root, frame, *, split, seed, **counts):
   size = {"image_size": frame.image_size, "load_size": frame.load_size}
   return in_memory.ArrayDataset(
     synthetic.Faces(seed, split=split, n=n, **size),
-    synthetic.points(seed, split=split, n=n),
+    synthetic.posed(seed, split=split, n=n)[1],
     image_size=frame.image_size,
   )
 

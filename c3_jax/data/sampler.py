@@ -58,11 +58,7 @@ def _permutation(n, seed, epoch):
 
 
 def eval_indices(n, batch_size):
-  """Gives every example once, in order, in batches of one size.
-
-  Args:
-    n: number of examples.
-    batch_size: int >= 1.
+  """Gives each of n examples once, in order, in batches of one size.
 
   Yields:
     (index, mask): int64 and float32 [batch_size]. The last batch is filled up

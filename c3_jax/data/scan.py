@@ -22,12 +22,12 @@ def scan(
   names=None,
   cache=True,
   pixels_size=None,
+  late=False,
   **options,
 ):
   """Decodes every file once, leaves out the broken ones, makes a dataset.
 
-  Broken files are named in the log. A few are skipped: up to 3, or 1 % of the
-  files where that is more.
+  Broken files are named in the log. A few are skipped: see `broken`.
 
   Args:
     paths: list of n file names.
@@ -38,6 +38,8 @@ def scan(
     cache: keep the decoded images in memory.
     pixels_size: (width, height), or [n, 2] of them, of the images that
       `pixels` was measured on, where that is another scale of the files.
+    late: without the cache decode nothing yet, and find broken files as they
+      come; for millions of files.
     **options: reader and tf_data of `StreamingDataset`.
 
   Returns:
@@ -47,6 +49,8 @@ def scan(
     UserError: if too many files are broken, none is usable, or the cache
       would not fit into memory.
   """
+  if late and not cache:
+    return streaming.StreamingDataset(paths, frame, names=names, **options)
   reader = options.get("reader")
   images, sizes, good = read_good(paths, frame, keep=cache, reader=reader)
   names = paths if names is None else names

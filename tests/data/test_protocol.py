@@ -38,7 +38,7 @@ def _drawn(folder):
   faces = synthetic.Faces(
     0, split="train", n=N, image_size=FRAME, load_size=LOAD
   )
-  points = synthetic.points(0, split="train", n=N)
+  _, points = synthetic.posed(0, split="train", n=N)
   return in_memory.ArrayDataset(faces, points, image_size=FRAME)
 
 

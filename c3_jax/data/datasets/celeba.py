@@ -13,7 +13,6 @@ Img/. Points are used as pixels with 0 at the centre of the first one.
 import numpy as np
 from PIL import Image
 
-from c3_jax.data import streaming
 from c3_jax.data.datasets import lists
 from c3_jax.data.scan import scan
 from c3_jax.errors import UserError
@@ -168,16 +167,13 @@ def load_celeba(root, frame, *, split, exclude, cache, name="celeba"):
   lists.check_files(images, names, source)
   check_release(images / names[0])
 
-  paths = [images / name for name in names]
-  if split == "train" and not cache:
-    # 162,000 images: broken ones are found as they come.
-    return streaming.StreamingDataset(paths, frame, names=names, tf_data=True)
   return scan(
-    paths,
+    [images / name for name in names],
     frame,
     pixels=None if split == "train" else read_landmarks(root, names),
     pixels_size=SIZE,
     names=names,
     cache=cache,
+    late=split == "train",
     tf_data=True,
   )

@@ -105,13 +105,9 @@ def _extra_images(root, seen):
 def list_images(root, suffixes=_SUFFIXES):
   """Finds the images of a folder.
 
-  Args:
-    root: a folder with a subfolder images/, or else with the images.
-    suffixes: as of `find.walk`.
-
   Returns:
-    (images, files): the folder that holds the images, a Path, and their names
-    as `find.walk` gives them.
+    (images, files): the folder that holds the images, root/images if there is
+    one, a Path; and their names as `find.walk` gives them.
 
   Raises:
     UserError: if root is not a folder or has no images.

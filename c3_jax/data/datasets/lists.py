@@ -7,14 +7,7 @@ from c3_jax.errors import UserError
 
 
 def find(root, *candidates):
-  """Finds the first of several places that exists.
-
-  Args:
-    root: folder of the dataset.
-    *candidates: file or folder names relative to it, the usual one first.
-
-  Returns:
-    A Path.
+  """Finds the first of several names, the usual one first, in a folder: a Path.
 
   Raises:
     UserError: names what is missing, where it was looked for, and the remedy.
@@ -36,11 +29,7 @@ def find(root, *candidates):
 
 
 def read_lines(path):
-  """Reads the lines of a text file that are not empty, stripped.
-
-  Raises:
-    UserError: if it cannot be read.
-  """
+  """Reads the lines of a text file that are not empty, stripped."""
   try:
     text = pathlib.Path(path).read_text(encoding="utf-8-sig")
   except (OSError, UnicodeDecodeError) as error:
@@ -51,19 +40,14 @@ def read_lines(path):
 
 
 def parse_table(path, lines, columns):
-  """Parses lines of a name and numbers, separated by spaces.
-
-  Args:
-    path: text file that the lines are of, for messages.
-    lines: as of `read_lines`.
-    columns: how many numbers follow each name.
+  """Parses lines of a name and so many numbers, separated by spaces.
 
   Returns:
     dict name -> list of str, the numbers.
 
   Raises:
-    UserError: names the line that has another form, or the name that is listed
-      twice.
+    UserError: names the file `path`, and the line that has another form or the
+      name that is listed twice.
   """
   table = {}
   for line in lines:
@@ -93,10 +77,8 @@ def check_files(folder, names, source):
   Args:
     folder: where the files are.
     names: their names, relative to it, with forward slashes.
-    source: list file that they come from, for the message.
-
-  Raises:
-    UserError: counts the missing files and names the first.
+    source: list file that they come from, for the message, which counts the
+      missing files and names the first.
   """
   here, missing = {}, []
   # One listing a folder: 200,000 single questions take a network drive

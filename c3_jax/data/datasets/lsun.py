@@ -12,7 +12,6 @@ import itertools
 import os
 import weakref
 
-from c3_jax.data import streaming
 from c3_jax.data.datasets import folder, lists
 from c3_jax.data.scan import scan
 from c3_jax.errors import UserError
@@ -97,9 +96,5 @@ def load_lsun(root, frame, *, split="train", category, cache, limit=0):
     names = names[:limit] if limit else names
     paths = [images / name for name in names]
 
-  if not cache:
-    # Millions of images: broken ones are found as they come.
-    return streaming.StreamingDataset(
-      paths, frame, names=names, reader=reader, tf_data=True
-    )
-  return scan(paths, frame, names=names, reader=reader)
+  options = {"reader": reader, "tf_data": True}
+  return scan(paths, frame, names=names, cache=cache, late=True, **options)

@@ -6,14 +6,9 @@ from c3_jax.runtime import files
 
 
 def load_packed(path, frame):
-  """Reads a packed split.
+  """Reads a packed split: an ArrayDataset or PairDataset.
 
-  Args:
-    path: file of `ArrayDataset.save` or `PairDataset.save`.
-    frame: `geometry.Frame`; the file keeps the crop rule it was packed by.
-
-  Returns:
-    ArrayDataset or PairDataset.
+  The file keeps the crop rule it was packed by.
 
   Raises:
     UserError: if the file is no such file, or its images have another size.

@@ -7,13 +7,9 @@ which gives any example at once: prepare with file_format="array_record".
 
 import threading
 
-import numpy as np
 import tensorflow_datasets as tfds
 
-from c3_jax.data import (
-  streaming,
-  tf_data,  # noqa: F401  Hides the GPUs from TensorFlow.
-)
+from c3_jax.data import tf_data  # noqa: F401  Hides the GPUs from TensorFlow.
 from c3_jax.data.datasets import pf_pascal, tfds_builders
 from c3_jax.data.scan import scan
 from c3_jax.errors import UserError
@@ -50,15 +46,16 @@ def load_tfds(data, frame, *, split, cache):
   else:
     builder = tfds_builders.builder(data.name, data.tfds_dir, data.release)
     source = _open(builder, "test" if split == "test" else "train")
-    rows = [(r["name"].decode(), r["points"], r["size"]) for r in source]
+    rows = [
+      (row["name"].decode(), row["points"], row["size"]) for row in source
+    ]
     chosen = range(len(rows))
     if data.name != "aflw" and split == "fit":
       # As in `celeba.load_celeba`.
       chosen = sorted(chosen, key=lambda i: rows[i][0])
-    names, points_of, sizes_of = zip(*(rows[i] for i in chosen))
-    points = sizes = None
-    if split != "train":
-      points, sizes = (np.stack(part) for part in (points_of, sizes_of))
+    names, points, sizes = zip(*(rows[i] for i in chosen))
+    if split == "train":
+      points = sizes = None
 
   # TFDS does not say that its sources are thread-safe.
   reading = threading.Lock()
@@ -67,11 +64,15 @@ def load_tfds(data, frame, *, split, cache):
     with reading:
       return source[chosen[i]]["image"]
 
-  options = {"reader": read, "tf_data": True}
-  if points is None and not cache:
-    return streaming.StreamingDataset(names, frame, **options)
   return scan(
-    names, frame, pixels=points, pixels_size=sizes, cache=cache, **options
+    names,
+    frame,
+    pixels=points,
+    pixels_size=sizes,
+    cache=cache,
+    late=points is None,
+    reader=read,
+    tf_data=True,
   )
 
 

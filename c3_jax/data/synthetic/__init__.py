@@ -6,5 +6,5 @@ examples of a seed, in memory and without files.
 """
 
 from c3_jax.data.synthetic.drawing import Appearance, render
-from c3_jax.data.synthetic.faces import Faces, dataset, points, poses
+from c3_jax.data.synthetic.faces import Faces, dataset, posed
 from c3_jax.data.synthetic.head import Pose, correspondence, landmarks

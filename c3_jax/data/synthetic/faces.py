@@ -116,7 +116,7 @@ def _pose_batch(key, indices):
   return jax.vmap(example)(indices)
 
 
-def _posed(seed, split, n):
+def posed(seed, *, split, n):
   """Gives ("pose", "points") of `dataset` without drawing an image."""
   key = _stream(seed, split)
   # Always whole batches: one compilation, and the same rounding whatever n.
@@ -127,16 +127,6 @@ def _posed(seed, split, n):
   return jax.tree.map(
     lambda *xs: np.concatenate(xs)[:n], *jax.device_get(parts)
   )
-
-
-def poses(seed, *, split, n):
-  """Gives the "pose" of `dataset` without drawing an image."""
-  return _posed(seed, split, n)[0]
-
-
-def points(seed, *, split, n):
-  """Gives the "points" of `dataset` without drawing an image."""
-  return _posed(seed, split, n)[1]
 
 
 @functools.partial(jax.jit, static_argnames=("size",))
@@ -224,5 +214,5 @@ def dataset(seed, *, split, n, **options):
     [-1, 1] of the model frame; "pose", a `Pose` with a leading axis n.
   """
   images = np.asarray(Faces(seed, split=split, n=n, **options))
-  pose, points = _posed(seed, split, n)
+  pose, points = posed(seed, split=split, n=n)
   return {"images": images, "points": points, "pose": pose}

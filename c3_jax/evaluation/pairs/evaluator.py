@@ -99,5 +99,5 @@ class PairEvaluator:
     data, n = self._config.data, 2 * len(self._pairs)
     if data.name != "synthetic":
       return None
-    poses = synthetic.poses(data.seed, split="test", n=n)
+    poses, _ = synthetic.posed(data.seed, split="test", n=n)
     return tuple(jax.tree.map(lambda x: x[i::2], poses) for i in (0, 1))  # noqa: B023

@@ -324,7 +324,7 @@ def test_points_are_those_of_the_pictures():
   images = np.asarray(
     synthetic.Faces(4, split="test", n=30, image_size=64, load_size=64)
   )
-  eyes = synthetic.points(4, split="test", n=30)[:, :2]
+  eyes = synthetic.posed(4, split="test", n=30)[1][:, :2]
   x, y = np.moveaxis(np.rint(((eyes + 1) * 64 - 1) / 2).astype(int), -1, 0)
   rows = np.arange(30)[:, None]
   assert images[rows, y, x].max() < 100

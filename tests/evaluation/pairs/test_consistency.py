@@ -67,7 +67,7 @@ def test_distances_are_those_of_a_loop():
 def test_landmarks_glued_to_the_skin_are_consistent(error):
   """Points of the surface agree by the true map; a shift is its length."""
   n = 6
-  poses = synthetic.poses(3, split="test", n=2 * n)
+  poses, _ = synthetic.posed(3, split="test", n=2 * n)
   target, source = (jax.tree.map(lambda x: x[i::2], poses) for i in (0, 1))  # noqa: B023
   place = jax.jit(jax.vmap(head.landmarks))
   values = {
@@ -83,7 +83,7 @@ def test_landmarks_glued_to_the_skin_are_consistent(error):
 def test_landmarks_beside_the_face_have_no_truth():
   """What lies on no face is left out, and said so."""
   n = 6
-  poses = synthetic.poses(3, split="test", n=2 * n)
+  poses, _ = synthetic.posed(3, split="test", n=2 * n)
   pair = tuple(jax.tree.map(lambda x: x[i::2], poses) for i in (0, 1))  # noqa: B023
   values = {
     name: np.full((n, 5, 2), 5.0) for name in ("target", "source", "carried")

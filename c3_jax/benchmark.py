@@ -49,7 +49,7 @@ def define_flags():
 
 
 def run(config, *, batch_size=None, only=None):
-  """Measures the sections of a config.
+  """Measures the sections of a config: a dict for JSON, and the machine.
 
   Args:
     config: `ml_collections.ConfigDict`; see configs/.
@@ -57,9 +57,6 @@ def run(config, *, batch_size=None, only=None):
       `CPU_BATCH`.
     only: some of `SECTIONS`; None is all, without `input` where its data is
       missing.
-
-  Returns:
-    A dict for JSON; one entry a section, and the machine.
 
   Raises:
     UserError: an unknown section, a batch that does not give each device whole
@@ -82,19 +79,18 @@ def run(config, *, batch_size=None, only=None):
     config.weights.update({"resnet50": "", "vgg": ""})
   validate(config)
   dtype = config.model.dtype
+  rate = timing.matmul_rate(dtype)
   result = {
     "device": jax.devices()[0].device_kind,
     "devices": jax.device_count(),
     "cpu_count": os.cpu_count(),
     "dtype": dtype,
     "batch_size": batch_size,
-    "matmul_flops_per_second": timing.matmul_rate(dtype),
+    "matmul_flops_per_second": rate,
   }
   sections = only or SECTIONS
   if "train" in sections:
-    result["train_step"] = train_steps(
-      config, rate=result["matmul_flops_per_second"]
-    )
+    result["train_step"] = train_steps(config, rate=rate)
   if "predict" in sections:
     result |= detectors(config)
   if "flow" in sections:
@@ -117,14 +113,9 @@ def random_images(config, n):
 
 
 def train_steps(config, *, rate):
-  """Measures the train step of each stage of the config.
+  """Measures the train step of each stage: dict name -> dict of numbers.
 
-  Args:
-    config: see `run`.
-    rate: FLOP per second of a matrix product on one device.
-
-  Returns:
-    dict stage name -> dict of numbers.
+  `rate` is the FLOP per second of a matrix product on one device.
   """
   setup = Setup.of(config)
   # An epoch's length only sets the length of the stages.
@@ -135,14 +126,10 @@ def train_steps(config, *, rate):
   result = {}
   for stage in chosen:
     state = enter(initial_state(config, setup.model), stage)
-    result[stage.name] = train_step(
-      setup, stage, parallel.replicate(state), frozen, batch, rate
-    )
-    logger.info(
-      "%s: %.4g images/s",
-      stage.name,
-      result[stage.name]["images_per_second"],
-    )
+    state = parallel.replicate(state)
+    step = train_step(setup, stage, state, frozen, batch, rate)
+    logger.info("%s: %.4g images/s", stage.name, step["images_per_second"])
+    result[stage.name] = step
   return result
 
 
@@ -163,13 +150,10 @@ def train_step(setup, stage, state, frozen, batch, rate):
     compiled, lambda: jax.block_until_ready([advance() for _ in range(2)])
   )
   devices, per_device = batch["image"].shape[:2]
-  n = devices * per_device
   # Counted before compiling, which hides some convolutions in library calls;
   # of the loop over the parts of a batch, one turn is counted.
   flop = float(lowered.cost_analysis()["flops"]) * setup.accumulate
-  return {
-    "images_per_second": n / time.seconds,
-    "spread": time.spread,
+  return time.speed(devices * per_device) | {
     "flops_per_image": flop / per_device,
     "utilisation": flop / time.seconds / rate,
     "peak_bytes": timing.peak_bytes(compiled),
@@ -193,15 +177,14 @@ def detectors(config):
 
   def measure(n):
     batch = {"image": random_images(config, n)}
-    time = timing.warm(lambda: detect(variables, batch))
-    return {"images_per_second": n / time.seconds, "spread": time.spread}
+    return timing.warm(lambda: detect(variables, batch)).speed(n)
 
-  n_eval = min(config.eval.batch_size, config.batch_size)
-  result = {"eval_step": {"batch_size": n_eval // devices * devices}}
-  result["eval_step"] |= measure(result["eval_step"]["batch_size"])
+  n = min(config.eval.batch_size, config.batch_size) // devices * devices
   sizes = sorted({devices, config.batch_size})
-  result["predict"] = {str(n): measure(n) for n in sizes}
-  return result
+  return {
+    "eval_step": {"batch_size": n} | measure(n),
+    "predict": {str(n): measure(n) for n in sizes},
+  }
 
 
 def flow_pair():
@@ -217,31 +200,25 @@ def flow_pair():
   def match(variables, images):
     f, _ = backbone.apply(variables["backbone"], images)
     c = head.apply(variables["head"], flow.correlation(f[:1], f[1:]))
-    return (
-      flow.hard_correspondence(c),
-      flow.hard_correspondence(flow.swap_images(c)),
-    )
+    return [flow.hard_correspondence(x) for x in (c, flow.swap_images(c))]
 
   images = jnp.zeros((2, flops.FLOW_SIZE, flops.FLOW_SIZE, 3))
-  cells = -(-flops.FLOW_SIZE // 16)
   key = jax.random.key(0)
   shapes = {
     "backbone": jax.eval_shape(backbone.init, key, images),
-    "head": jax.eval_shape(head.init, key, jnp.zeros((1,) + (cells,) * 4)),
+    "head": jax.eval_shape(head.init, key, jnp.zeros((1, 1, 1, 1, 1))),
   }
   # The time does not depend on the values.
   variables = jax.tree.map(lambda x: jnp.full(x.shape, 0.01), shapes)
-  compiled, seconds = timing.compile_lowered(
-    jax.jit(match).lower(variables, images)
-  )
+  lowered = jax.jit(match).lower(variables, images)
+  compiled, seconds = timing.compile_lowered(lowered)
   time = timing.warm(lambda: compiled(variables, images), rounds=3)
   return {
     "separable_gflop": ours["total"],
     "full_4d_gflop": full["total"],
     "head_separable_gflop": ours["head"],
     "head_4d_gflop": full["head"],
-    "pairs_per_second": 1 / time.seconds,
-    "spread": time.spread,
+    **time.speed(1, "pairs"),
     "peak_bytes": timing.peak_bytes(compiled),
     "compile_seconds": seconds,
   }
@@ -249,24 +226,18 @@ def flow_pair():
 
 def input_pipeline(config):
   """Measures reading the training data, from the second batch on."""
-  batches = load_splits(config).train.batches(
-    config.batch_size, seed=config.seed
-  )
-  time = timing.warm(lambda: next(batches)["image"])
-  return {
-    "images_per_second": config.batch_size / time.seconds,
-    "spread": time.spread,
-  }
+  n = config.batch_size
+  batches = load_splits(config).train.batches(n, seed=config.seed)
+  return timing.warm(lambda: next(batches)["image"]).speed(n)
 
 
 def main():
   """Measures as the flags say, prints the table, writes the file."""
-  out = flags.FLAGS.out and pathlib.Path(flags.FLAGS.out)
+  given = flags.FLAGS
+  out = given.out and pathlib.Path(given.out)
   if out:
     cli.check_out(out)
-  result = run(
-    flags.FLAGS.config, batch_size=flags.FLAGS.batch, only=flags.FLAGS.only
-  )
+  result = run(given.config, batch_size=given.batch, only=given.only)
   print(table.table(result), flush=True)
   if out:
     files.write_json(out, result)

@@ -11,6 +11,7 @@ events with the instruction's name in the statistic `hlo_op`. A version of XLA
 that changes them moves time to "losses and other" or fails the tests.
 """
 
+import itertools
 import pathlib
 import re
 import tempfile
@@ -46,10 +47,8 @@ _COMPUTATION = re.compile(rf"^(?:ENTRY )?{_NAME} \(.*\{{$")
 
 def part_of(path):
   """Finds the part that an instruction's path names, or None."""
-  for part, pattern in PARTS.items():
-    if re.search(pattern, path):
-      return part
-  return None
+  found = (part for part, pattern in PARTS.items() if re.search(pattern, path))
+  return next(found, None)
 
 
 def instruction_parts(text):
@@ -57,13 +56,8 @@ def instruction_parts(text):
 
   An instruction without a path (the compiler drops those of rewritten
   convolutions) gets the part of most of what it fuses, or else of most of its
-  operands.
-
-  Args:
-    text: `compiled.as_text()`.
-
-  Returns:
-    dict instruction name -> part, without the containers.
+  operands. Reads `compiled.as_text()`; the containers are left out of the dict
+  instruction name -> part.
   """
   result, votes = {}, {}
   current = Counter()
@@ -108,24 +102,17 @@ def instruction_seconds(run):
     # An accelerator has planes of its own; on the CPU the host does the work.
     devices = [p for p in planes if p.name.startswith("/device:")] or planes
     seconds = Counter()
-    for plane in devices:
-      for line in plane.lines:
-        for event in line.events:
-          name = dict(event.stats).get("hlo_op")
-          if name:
-            seconds[name] += event.duration_ns / 1e9
+    lines = (line for plane in devices for line in plane.lines)
+    for event in itertools.chain.from_iterable(line.events for line in lines):
+      if name := dict(event.stats).get("hlo_op"):
+        seconds[name] += event.duration_ns / 1e9
   return seconds
 
 
 def shares(compiled, run):
-  """Measures the share of each part in the busy time of a program.
+  """Measures the share of each part in the busy time of a compiled program.
 
-  Args:
-    compiled: the compiled program.
-    run: function without arguments that runs it and waits.
-
-  Returns:
-    dict part -> share, all parts present; they add up to 1.
+  `run` runs the program and waits. The shares of all parts add up to 1.
   """
   parts = instruction_parts(compiled.as_text())
   total = Counter(dict.fromkeys([*PARTS, "all-reduce", OTHER], 0.0))

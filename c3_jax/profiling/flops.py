@@ -7,6 +7,8 @@ tenth below the usual products of sizes. Of a loop, one turn would be counted:
 no program here has one.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
@@ -19,12 +21,7 @@ BACKBONES = {"resnet50": (3, 4, 6, 0), "resnet101": (3, 4, 23, 0)}
 
 
 def count(function, *arguments):
-  """Counts the FLOP of one call of a function without loops.
-
-  Args:
-    function: of arrays or trees of them, traceable by `jax.jit`.
-    *arguments: arrays, `jax.ShapeDtypeStruct`s or trees of them.
-  """
+  """Counts the FLOP of one call; arguments may be `jax.ShapeDtypeStruct`s."""
   return float(jax.jit(function).lower(*arguments).cost_analysis()["flops"])
 
 
@@ -37,9 +34,8 @@ def module_flop(module, *inputs):
 def flow_pair_gflop(*, separable, backbone, size=FLOW_SIZE):
   """Counts the GFLOP of the flow of two images, from pixels to C^ (Eq. 3).
 
-  Features are layer3 (a cell every 16 pixels) of both images. The head is the
-  correlation, three symmetric layers of 5s with 16, 16 and 1 channels and the
-  soft mutual nearest neighbours before and after.
+  Features are layer3 (a cell every 16 pixels) of both images; the head is the
+  correlation and `flow.Flow`.
 
   Args:
     separable: True for the paper's two 2-D convolutions a layer, False for
@@ -50,20 +46,11 @@ def flow_pair_gflop(*, separable, backbone, size=FLOW_SIZE):
   Returns:
     {"features": gflop, "head": gflop, "total": gflop}.
   """
-  shape = jax.ShapeDtypeStruct
+  shape = partial(jax.ShapeDtypeStruct, dtype=jnp.float32)
   network = ResNet(stage_sizes=BACKBONES[backbone], norm="frozen")
-  images = shape((2, size, size, 3), jnp.float32)
-  features = module_flop(network, images)
-  cells = -(-size // 16)
-  head_module = flow.Flow(
-    channels=(16, 16, 1), kernel=5, separable=separable, mutual=True
-  )
-  correlation = shape((1, cells, cells, cells, cells), jnp.float32)
-  maps = shape((1, cells, cells, 1024), jnp.float32)
-  head = count(flow.correlation, maps, maps)
-  head += module_flop(head_module, correlation)
-  return {
-    "features": features / 1e9,
-    "head": head / 1e9,
-    "total": (features + head) / 1e9,
-  }
+  features = module_flop(network, shape((2, size, size, 3))) / 1e9
+  n = -(-size // 16)
+  maps, correlation = shape((1, n, n, 1024)), shape((1, n, n, n, n))
+  head = count(flow.correlation, maps, maps) / 1e9
+  head += module_flop(flow.Flow(separable=separable), correlation) / 1e9
+  return {"features": features, "head": head, "total": features + head}

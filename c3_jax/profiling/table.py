@@ -52,13 +52,12 @@ def table(result):
     speeds[f"eval step, batch {n}"] = result["eval_step"]
   if "input" in result:
     speeds["input pipeline"] = result["input"]
-  for name, speed in speeds.items():
-    lines.append(
-      f"{name}: {speed['images_per_second']:.4g} images/s, "
-      f"spread {speed['spread']:.0%}"
-    )
-  if "flow" in result:
-    pair = result["flow"]
+  lines += [
+    f"{name}: {speed['images_per_second']:.4g} images/s, "
+    f"spread {speed['spread']:.0%}"
+    for name, speed in speeds.items()
+  ]
+  if pair := result.get("flow"):
     lines.append(
       f"flow pair at {flops.FLOW_SIZE} px: {pair['separable_gflop']:.1f} GFLOP "
       f"(head {pair['head_separable_gflop']:.1f}), NC-Net "

@@ -26,16 +26,16 @@ class Timing:
   seconds: float
   spread: float
 
+  def speed(self, n, unit="images"):
+    """Gives the speed of a call that does n units, and its spread: a dict."""
+    return {f"{unit}_per_second": n / self.seconds, "spread": self.spread}
+
 
 def warm(call, *, rounds=5, seconds=1.0) -> Timing:
-  """Times a function that is called again and again.
+  """Times a function without arguments that is called again and again.
 
-  Args:
-    call: function without arguments; its result is waited for
-      `parallel.AHEAD` calls later, so that calls overlap on the device as they
-      do in training.
-    rounds: number of readings.
-    seconds: minimum length of a round.
+  A result is waited for `parallel.AHEAD` calls later, so that calls overlap on
+  the device as they do in training. A round takes at least `seconds`.
   """
   jax.block_until_ready(call())
   start = time.perf_counter()

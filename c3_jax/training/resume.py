@@ -9,7 +9,7 @@ import jax
 
 from c3_jax.errors import UserError
 from c3_jax.models import initial, porting
-from c3_jax.runs import Damaged, flat, open_to_read, under
+from c3_jax.runs import Damaged, flat, load_config, open_to_read, under
 from c3_jax.runtime import files
 from c3_jax.training.state import TrainState, enter, initial_state, state_at_0
 
@@ -57,18 +57,17 @@ def _changes(experiment, step):
 
   That is evaluation, logging, and the stages that have not begun.
   """
-  path = experiment.workdir / "config.json"
-  if not path.exists():
+  if not (experiment.workdir / "config.json").exists():
     return []
   free = FREE + tuple(
     f"stages.{stage.name}" for stage in experiment.stages if stage.start >= step
   )
-  before = flat(json.loads(path.read_text()))
+  before = flat(load_config(experiment.workdir))
   now = flat(experiment.config)
   return [
     f"config.{key}={before.get(key)!r}, not {now.get(key)!r}"
     for key in sorted(before.keys() | now.keys())
-    # A key that the version of the run did not have counts as empty.
+    # A key that this version no longer has counts as empty.
     if (before.get(key) or None) != (now.get(key) or None)
     and not under(key, free)
     # Ported weights may lie elsewhere; whether they are used may not change.

@@ -42,8 +42,8 @@ def gaussian_maps(
 ) -> Float[Array, "*n {height} {width} k"]:
   """Draws exp(-d^2 / sigma^2) around each point (section 3.1; no 1/2, as IMM).
 
-  Points are (x, y) in [-1, 1]; so is sigma: 0.1 is 0.8 of a cell of a 16x16
-  map.
+  Points are (x, y) in [-1, 1]; so is sigma. IMM's 0.1 is 0.75 of a cell, or
+  0.09375 here, since the centres of its outer cells are at -1 and 1.
   """
   # The gaussian is separable: 2 x 16 exponentials a landmark, not 16 x 16.
   gx, gy = (

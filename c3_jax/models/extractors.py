@@ -80,8 +80,8 @@ class PoseExtractor(nn.Module):
   Attributes:
     k: number of landmarks.
     features: channels of the two convolutions.
-    sigma: of the gaussians, in cells of the map (0.8 of a cell is IMM's 0.1
-      at 16 x 16).
+    sigma: of the gaussians, in cells of the map. 0.75 is IMM's 0.1, whose 16
+      cells are 2 / 15 apart.
     temperature, marginal: of `landmarks.soft_argmax`.
     gain: 0 takes the raw logits; otherwise each map is standardised to this
       deviation, so that from the first step it is neither flat nor one-hot.
@@ -90,7 +90,7 @@ class PoseExtractor(nn.Module):
 
   k: int
   features: int = 256
-  sigma: float = 0.8
+  sigma: float = 0.75
   temperature: float = 1.0
   marginal: bool = False
   gain: float = 0.0

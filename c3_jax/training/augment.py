@@ -10,9 +10,19 @@ from dataclasses import dataclass
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from c3_jax import geometry
+from c3_jax.errors import UserError
 from c3_jax.geometry import spline, warp
+
+# IMM's weights along one axis of a frame of 128 px: none in the outer 10, then
+# a smooth step over 20.
+_STEP = 0.5 + 0.5 * np.tanh(np.linspace(-1, 1, 20) / 0.4)
+IMM_STRIP = np.concatenate(
+  [np.zeros(10), _STEP, np.ones(128 - 60), _STEP[::-1], np.zeros(10)]
+)
+MASKS = ("border", "imm")
 
 
 @dataclass(frozen=True)
@@ -23,6 +33,7 @@ class Augmentation:
     target, source: tables, the keyword arguments of `sample_warp`, for the two
       views of a synthetic pair.
     natural: that of the images of natural pairs; None leaves them as they are.
+    mask: where the perceptual distance of a synthetic pair counts; of `MASKS`.
     mask_margin: of `border_mask`, in coordinates.
     recolour: strength of `recolour` on what E_p sees of a synthetic pair.
   """
@@ -30,18 +41,28 @@ class Augmentation:
   target: Mapping
   source: Mapping
   natural: Mapping | None = None
+  mask: str = "border"
   mask_margin: float = 0.15
   recolour: float = 0.0
 
   @classmethod
   def of(cls, options):
-    """Reads `config.augment`."""
+    """Reads `config.augment`.
+
+    Raises:
+      UserError: there is no such mask.
+    """
+    if options.mask not in MASKS:
+      raise UserError(
+        f"config.augment.mask={options.mask!r}: use {' or '.join(MASKS)}."
+      )
     points = {"control_points": options.control_points}
     table = lambda view: options[view].to_dict() | points  # noqa: E731
     return cls(
       target=table("target"),
       source=table("source"),
       natural=table("natural") if options.warp_natural else None,
+      mask=options.mask,
       mask_margin=options.mask_margin,
       recolour=options.recolour,
     )
@@ -101,6 +122,17 @@ def border_mask(coords, *, extent, margin):
   return jnp.clip(inside / margin, 0, 1)
 
 
+def imm_mask(coords):
+  """Weighs points [..., 2] by IMM's smooth mask of the network's frame.
+
+  `IMM_STRIP` over x times that over y, between its 128 cells as a bilinear
+  reading of their map would have it; 0 outside the frame.
+  """
+  pixels = geometry.coords_to_pixels(coords, len(IMM_STRIP))
+  cells = jnp.arange(len(IMM_STRIP))
+  return jnp.interp(pixels, cells, IMM_STRIP, left=0, right=0).prod(-1)
+
+
 @jax.named_scope("augmentation")
 def recolour(keys, images, strength):
   """Maps the colours of each image by a random affine map of its own.
@@ -150,17 +182,25 @@ def warp_images(keys, images, size, table: Mapping):
 
 @jax.named_scope("augmentation")
 def warped_pairs(
-  keys, images, size, *, target: Mapping, source: Mapping, margin
+  keys,
+  images,
+  size,
+  *,
+  target: Mapping,
+  source: Mapping,
+  margin,
+  mask="border",
 ):
   """Makes synthetic pairs: target = warp_t(image), source = warp_s(target).
 
   Both views are read from the loaded image [s, s, c] in one interpolation; the
-  source view composes the two warps, as IMM's does.
+  source view composes the two warps, as IMM's does. `mask` is of `MASKS`,
+  `margin` that of `border_mask`.
 
   Returns:
-    (target, source, mask, source_warp): views [b, size, size, c], the target's
-    border mask [b, size, size, 1], and b `RandomWarp`s that take a point of
-    the source view to the point of the target view which it shows.
+    (target, source, mask, source_warp): views [b, size, size, c], the mask seen
+    through the target's warp [b, size, size, 1], and b `RandomWarp`s that take
+    a point of the source view to the point of the target view which it shows.
   """
   extent = images.shape[1] / size
   grid = geometry.grid(size, size)
@@ -171,11 +211,14 @@ def warped_pairs(
     source_warp = sample_warp(source_key, **source)
     at_target = target_warp(grid)
     at_source = target_warp(source_warp(grid))
-    mask = border_mask(at_target, extent=extent, margin=margin)
+    if mask == "imm":
+      weight = imm_mask(at_target)
+    else:
+      weight = border_mask(at_target, extent=extent, margin=margin)
     return (
       warp.sample(image, at_target, extent=extent),
       warp.sample(image, at_source, extent=extent),
-      mask[..., None],
+      weight[..., None],
       source_warp,
     )
 

@@ -268,6 +268,7 @@ def synthetic_views(setup, images, keys):
     target=setup.augment.target,
     source=setup.augment.source,
     margin=setup.augment.mask_margin,
+    mask=setup.augment.mask,
   )
 
 

@@ -279,6 +279,7 @@ def test_wrong_arguments_are_named(module, argument):
     ({"checkpoint_every": 0}, "config.checkpoint_every=0"),
     ({"eval.batch_size": 0}, "config.eval.batch_size=0"),
     ({"model.k": 0}, "config.model.k=0"),
+    ({"augment.mask": "round"}, "config.augment.mask='round'"),
     ({"seed": -1}, "config.seed=-1"),
     ({"model.dtype": "bf16"}, "config.model.dtype='bf16'"),
     ({"stages.flow.epochs": 2.0}, "config.stages.flow has steps=10 and epochs"),

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from c3_jax import geometry
+from c3_jax import geometry, settings
 from c3_jax.geometry import landmarks
 
 # Compiled whole: operation by operation takes many times longer.
@@ -93,6 +93,20 @@ def test_gaussian_maps_agree_with_loops():
           dy = (r + 0.5) / 2 - 1 - points[b, k, 1]
           want = math.exp(-(dx * dx + dy * dy) / 0.3**2)
           np.testing.assert_allclose(maps[b, r, c, k], want, atol=1e-6)
+
+
+def test_gaussian_maps_of_the_paper_are_those_of_imm():
+  """exp(-10^2 d^2), cells from -1 to 1 inclusive, landmarks between them."""
+  sigma = settings.paper(k=10, cycle=True, flow=True).model.pose.sigma
+  cells = np.random.default_rng(4).uniform(0, 15, (5, 2))
+  line = np.linspace(-1, 1, 16)
+  x, y = (2 * cells / 15 - 1).T
+  want = np.exp(
+    -100 * ((line[None, :, None] - x) ** 2 + (line[:, None, None] - y) ** 2)
+  )
+  points = jnp.array((2 * cells + 1) / 16 - 1)
+  maps = gaussian_maps(points, 16, 16, sigma=2 * sigma / 16)
+  np.testing.assert_allclose(maps, want, atol=1e-6)
 
 
 def test_gaussian_peaks_at_one_and_far_landmarks_have_finite_gradients():

@@ -93,7 +93,7 @@ def test_norm_of_the_pooled_appearance_standardises_over_the_batch():
 
 @pytest.mark.parametrize("marginal", [False, True])
 def test_pose_equals_torch_and_the_two_step_process(marginal):
-  """E_p is convolutions, 1x1 to k maps, soft-argmax, gaussians of 0.8 cells."""
+  """E_p is convolutions, 1x1 to k maps, soft-argmax, gaussians."""
   module = extractors.PoseExtractor(
     k=3, features=7, temperature=0.5, marginal=marginal
   )
@@ -107,8 +107,8 @@ def test_pose_equals_torch_and_the_two_step_process(marginal):
   )
   np.testing.assert_allclose(pose.points, points, atol=1e-4)
   np.testing.assert_allclose(pose.probability, probability, atol=1e-4)
-  # 0.8 of a cell of the longer side, whose cells are 2 / 6 wide.
-  maps = landmarks.gaussian_maps(points, 4, 6, sigma=0.8 * 2 / 6)
+  # 0.75 of a cell of the longer side, whose cells are 2 / 6 wide.
+  maps = landmarks.gaussian_maps(points, 4, 6, sigma=0.75 * 2 / 6)
   np.testing.assert_allclose(pose.maps, maps, atol=1e-4)
 
 

@@ -160,8 +160,8 @@ class C3(nn.Module):
     x_cells, y_cells = centres(w, f.device), centres(h, f.device)
     x = (probability.sum(2) * x_cells).sum(-1)
     y = (probability.sum(3) * y_cells).sum(-1)
-    # 0.8 of a cell, which is 2 / h wide.
-    sigma = 2 * 0.8 / max(h, w)
+    # 0.75 of a cell, which is 2 / h wide.
+    sigma = 2 * 0.75 / max(h, w)
     gx = torch.exp(-(((x_cells - x[..., None]) / sigma) ** 2))
     gy = torch.exp(-(((y_cells - y[..., None]) / sigma) ** 2))
     return torch.stack([x, y], -1), gy[..., :, None] * gx[..., None, :]

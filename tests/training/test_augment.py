@@ -5,6 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from scipy.ndimage import map_coordinates
 
 from c3_jax import geometry
@@ -36,6 +37,15 @@ def jitted_pairs(keys, images, target, source, margin):
     target=target | POINTS,
     source=source | POINTS,
     margin=margin,
+  )
+
+
+@jax.jit
+def jitted_imm(keys, images, target):
+  """`warped_pairs` under IMM's mask."""
+  tables = {"target": target | POINTS, "source": NONE | POINTS}
+  return augment.warped_pairs(
+    keys, images, SIZE, **tables, margin=0.15, mask="imm"
   )
 
 
@@ -241,6 +251,38 @@ def test_border_mask_is_zero_outside_and_one_deep_inside():
   coords = [[0, 0], [1.1, 0], [1.15, -0.2], [0.3, 1.2], [-1.3, 0], [9, 9]]
   got = augment.border_mask(jnp.array(coords), extent=1.2, margin=0.1)
   np.testing.assert_allclose(got, [1, 1, 0.5, 0, 0, 0], atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [128, 64])
+def test_mask_of_imm_equals_its_formula(size):
+  """Nothing in the outer 10 px of 128, tanh over 20, both axes multiplied."""
+  step = 0.5 + 0.5 * np.tanh(np.linspace(-1, 1, 20) / 0.4)
+  start = np.concatenate([np.zeros(10), step])
+  strip = np.concatenate([start, np.ones(128 - 60), start[::-1]])
+  want = strip[:, None] * strip
+  # A cell of a smaller map lies between two of IMM's.
+  n = 128 // size
+  want = want.reshape(size, n, size, n).mean((1, 3))
+  got = augment.imm_mask(geometry.grid(size, size))
+  np.testing.assert_allclose(got, want, atol=1e-6)
+  assert abs(got.mean() - 0.47) < 0.01
+
+
+def test_mask_of_imm_is_of_the_frame_and_moves_with_the_target_warp():
+  """It weighs where the target shows the frame, whatever was loaded."""
+  images, keys = ramp(), jax.random.split(KEY, 4)
+  far = NONE | {"shift": 0.3, "rotation": 20.0}
+  for table in (NONE, far):
+    targets, _, masks, _ = jitted_imm(keys, images, table)
+    assert masks.shape == (4, SIZE, SIZE, 1)
+    for target, mask in zip(np.asarray(targets), masks[..., 0]):
+      matrix, _ = fit_affine(target)
+      at = np.asarray(geometry.grid(SIZE, SIZE)) @ matrix[:, :2].T
+      pixels = (at + matrix[:, 2] + 1) * 64 - 0.5
+      strips = np.interp(pixels, np.arange(128), augment.IMM_STRIP, 0, 0)
+      np.testing.assert_allclose(mask, strips.prod(-1), atol=1e-4)
+      outside = (np.abs(target) > 1 - 19 / 128).any(-1)
+      assert not mask[outside].any() and mask.max() > 0.9
 
 
 def test_example_keys_do_not_depend_on_the_split_over_devices():

@@ -45,9 +45,8 @@ def find(images, overlay=""):
       there, and they are not taken.
 
   Returns:
-    (root, names): a folder, and the files relative to it, with forward
-    slashes, sorted. The root of a pattern is what stands before its first
-    wildcard.
+    (root, names): a folder, of a pattern what stands before its first wildcard,
+    and the files relative to it, with forward slashes, sorted.
 
   Raises:
     UserError: nothing is there, or the overlays would lie among the images.

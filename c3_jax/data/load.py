@@ -39,7 +39,7 @@ class Splits:
 
 
 def load_splits(config) -> Splits:
-  """Loads the dataset that `config.data` names.
+  """Loads the splits of the dataset that `config.data` names.
 
   Raises:
     UserError: unknown name, or the data is missing or wrong.

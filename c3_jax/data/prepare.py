@@ -193,13 +193,12 @@ def program():
     raise UserError(f"--dataset={name}: use one of {', '.join(CHECKS)}.")
   print("From:", *GET[name], sep="\n  ")
   differs = 0
-  for check in CHECKS[name](flags.FLAGS.root):
-    verdict = "ok" if check.found == check.expected else "DIFFERS"
-    if check.expected is None:
-      verdict = "-"
-    differs += verdict == "DIFFERS"
-    print(f"{check.what:32} {check.found} {verdict}", end="")
-    print(f" (expected {check.expected})" if verdict == "DIFFERS" else "")
+  for what, found, expected in CHECKS[name](flags.FLAGS.root):
+    verdict = "-" if expected is None else "ok"
+    if expected not in (None, found):
+      verdict = f"DIFFERS (expected {expected})"
+      differs += 1
+    print(f"{what:32} {found} {verdict}")
   if flags.FLAGS.tfds:
     from c3_jax.data.datasets import tfds_builders
 

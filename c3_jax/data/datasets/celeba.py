@@ -26,15 +26,12 @@ def training_names(partition, mafl_train, mafl_test, exclude, identity=None):
   """Selects the images to learn from.
 
   Args:
-    partition: dict name -> 0, 1 or 2.
+    partition: dict name -> 0, 1 or 2, in the order of the result.
     mafl_train, mafl_test: lists of names.
     exclude: what to leave out of partition 0: "mafl_test", the test images
       (IMM); "mafl", all of MAFL (DVE); "identity", every image of a person who
       is in MAFL's test images.
     identity: dict name -> number of the person; for "identity".
-
-  Returns:
-    List of names in the order of `partition`.
   """
   if exclude not in EXCLUDE:
     raise UserError(

@@ -61,15 +61,13 @@ def load_folder(
   images, files = list_images(root)
   rows = _landmarks_of(root, images, files, landmarks)
   if split == "train":
-    paths, names = _training_images(images, files, rows)
+    found = _training_images(images, files, rows)
     if extra_root:
       seen = {os.path.realpath(images / file) for file in files}
-      extra = _extra_images(extra_root, seen)
-      paths += extra[0]
-      names += extra[1]
-    pixels = None
-    if not paths:
+      found += _extra_images(extra_root, seen)
+    if not found:
       raise UserError(f"{root} has no training images: all are split test.")
+    (paths, names), pixels = zip(*found), None
   else:
     wanted = "train" if split == "fit" else "test"
     rows = [row for row in rows if row.split == wanted]
@@ -83,23 +81,25 @@ def load_folder(
 
 
 def _training_images(images, files, rows):
-  """Selects the files that no row puts into the test split: (paths, names)."""
+  """Lists (path, name) of the files that no row puts into the test split."""
   # By real path, because a link to a test image is that image.
   held_out = {
     os.path.realpath(images / row.file) for row in rows if row.split == "test"
   }
-  names = [f for f in files if os.path.realpath(images / f) not in held_out]
-  return [images / name for name in names], names
+  found = [(images / name, name) for name in files]
+  return [pair for pair in found if os.path.realpath(pair[0]) not in held_out]
 
 
 def _extra_images(root, seen):
-  """Lists root's training images that are not among the real paths seen."""
+  """Lists root's training images whose real paths are not among `seen`."""
   images, files = list_images(root)
   rows = _landmarks_of(root, images, files, "landmarks.csv")
-  paths, names = _training_images(images, files, rows)
-  new = [i for i, p in enumerate(paths) if os.path.realpath(p) not in seen]
   folder = pathlib.Path(root).resolve().name
-  return [paths[i] for i in new], [f"{folder}/{names[i]}" for i in new]
+  return [
+    (path, f"{folder}/{name}")
+    for path, name in _training_images(images, files, rows)
+    if os.path.realpath(path) not in seen
+  ]
 
 
 def list_images(root, suffixes=_SUFFIXES):
@@ -148,9 +148,7 @@ def _landmarks_of(root, images, files, landmarks):
 def read_landmarks(path):
   """Reads and checks a csv of landmarks.
 
-  Args:
-    path: csv file, UTF-8, with columns file, split, x1, y1, x2, y2, ... in
-      any order among any others.
+  Its columns may stand in any order, among others.
 
   Returns:
     List of Row, in the order of the file.

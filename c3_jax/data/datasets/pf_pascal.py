@@ -96,9 +96,8 @@ def _parse(row):
 def leak_free(test, seen):
   """Finds the test pairs that are new.
 
-  Args:
-    test: list of n Pair.
-    seen: list of Pair that training and selection may have used.
+  `test` and `seen`, which training and selection may have used, are lists of
+  Pair.
 
   Returns:
     dict of bool [n]: "pair_disjoint", the two images are no pair of `seen`
@@ -149,20 +148,19 @@ def load_pf_pascal(root, frame, *, split):
 
 
 def make_dataset(rows, names, frame, *, paths, seen, where, reader=None):
-  """Decodes the images of a list of pairs.
+  """Decodes the images of a list of pairs, but for pairs with a broken one.
 
   Args:
     rows: list of n Pair.
     names: list of m file names, all those of the rows.
-    frame: `geometry.Frame` that sees whole images.
+    frame, reader: as of `image_files.read_batches`; whole images are seen.
     paths: list of the m files.
     seen: list of Pair; where there are any, the subsets of `leak_free` are
       marked.
     where: what holds the images, for messages.
-    reader: function index -> bytes that stands in for the files, or None.
 
   Returns:
-    `pairs.PairDataset`, without the pairs whose images are broken.
+    `pairs.PairDataset`.
 
   Raises:
     UserError: if too many are broken, or points lie outside their images.

@@ -11,15 +11,17 @@ import tensorflow_datasets as tfds
 from c3_jax.data.datasets import aflw, celeba, lists, pf_pascal
 from c3_jax.errors import UserError
 
-_SEE = "Put the original files there; docs/data.md says where to get them."
-
 
 class _Builder(tfds.core.GeneratorBasedBuilder):
   """Reads files that the user has downloaded: the base of the three."""
 
   VERSION = tfds.core.Version("1.0.0")
-  MANUAL_DOWNLOAD_INSTRUCTIONS = _SEE
+  MANUAL_DOWNLOAD_INSTRUCTIONS = "Put the original files there: docs/data.md."
   SPLITS = ("train", "test")
+
+  def _info(self):
+    features = tfds.features.FeaturesDict(self._features())
+    return self.dataset_info_from_configs(features=features)
 
   def _split_generators(self, dl_manager):
     root = dl_manager.manual_dir
@@ -35,27 +37,21 @@ class _Faces(_Builder):
   first one, of an image of size (width, height).
   """
 
-  def _info(self):
-    return self.dataset_info_from_configs(
-      features=tfds.features.FeaturesDict(
-        {
-          "image": tfds.features.Image(),
-          "name": tfds.features.Text(),
-          "points": tfds.features.Tensor(shape=(5, 2), dtype=np.float64),
-          "size": tfds.features.Tensor(shape=(2,), dtype=np.int64),
-        }
-      ),
-    )
+  def _features(self):
+    return {
+      "image": tfds.features.Image(),
+      "name": tfds.features.Text(),
+      "points": tfds.features.Tensor(shape=(5, 2), dtype=np.float64),
+      "size": tfds.features.Tensor(shape=(2,), dtype=np.int64),
+    }
 
   def _generate_examples(self, root, split):
     images, names, pixels, sizes = self._read(root, split)
     lists.check_files(images, names, self.name)
     sizes = np.broadcast_to(sizes, (len(names), 2))
-    for name, points, size in zip(names, pixels, sizes, strict=True):
-      yield (
-        name,
-        {"image": images / name, "name": name, "points": points, "size": size},
-      )
+    for name, *found in zip(names, pixels, sizes, strict=True):
+      example = dict(zip(("points", "size"), found))
+      yield name, example | {"image": images / name, "name": name}
 
 
 class C3Mafl(_Faces):
@@ -83,7 +79,7 @@ class C3PfPascal(_Builder):
 
   SPLITS = ("train", "val", "test")
 
-  def _info(self):
+  def _features(self):
     features = {"category": np.int64, "flip": np.bool_}
     for side in pf_pascal.SIDES:
       features |= {
@@ -93,9 +89,7 @@ class C3PfPascal(_Builder):
           shape=(None, 2), dtype=np.float64
         ),
       }
-    return self.dataset_info_from_configs(
-      features=tfds.features.FeaturesDict(features)
-    )
+    return features
 
   def _generate_examples(self, root, split):
     images = pf_pascal.find_images(root)

@@ -45,6 +45,8 @@ REGRESSION = {
   "with intercept": ("error", "intercept"),
   "untrained, with intercept": ("baseline", "untrained"),
   "mean shape": ("baseline", "mean_shape"),
+  "NMI": ("parts", "nmi"),
+  "ARI": ("parts", "ari"),
 }
 CONVENTIONS = ("no_intercept", "intercept")
 # Readings of a match that stand on the landmarks.
@@ -99,8 +101,9 @@ def regressions(runs):
       rows.append(row)
     head = ["run", *REGRESSION, *(f"paper's {name}" for name in papers)]
     blocks.append(
-      f"### {measured.dataset}\n\nMean distance / {measured.length}, %; mean ± "
-      f"deviation (runs).{measured.words}\n\n{markdown(head, rows)}"
+      f"### {measured.dataset}\n\nMean distance / {measured.length}, %; NMI "
+      "and ARI of the nearest landmarks, %; mean ± deviation (runs)."
+      f"{measured.words}\n\n{markdown(head, rows)}"
       f"{quoted(measured)}"
     )
   return section("Landmark regression (Table 1)", blocks)

@@ -7,7 +7,7 @@ import jax
 
 from c3_jax.data import PairedDataset
 from c3_jax.errors import UserError
-from c3_jax.evaluation import conventions, regression
+from c3_jax.evaluation import conventions, parts, regression
 from c3_jax.evaluation.detect import (
   detect,
   landmark_function,
@@ -115,18 +115,27 @@ class Evaluator:
     """Runs `conventions.evaluate` on the test images, fitted on the fit images.
 
     With `perturb`, both are seen under seeded random similarity transforms. The
-    error of `untrained` variables is added, next to that of the mean shape.
+    error of `untrained` variables is added, next to that of the mean shape, and
+    `parts.report` of both networks.
     """
+    found, before = (
+      self._found(each, perturb) for each in (variables, untrained)
+    )
     report = conventions.evaluate(
-      self._found(variables, perturb),
+      found,
       ridge=self._options.ridge,
       few_shot=() if perturb else self._options.few_shot,
       repeats=self._options.repeats,
     )
     report["baseline"] = {
       "mean_shape": report.pop("mean_shape"),
-      "untrained": self._found(untrained, perturb).error(INTERCEPT),
+      "untrained": before.error(INTERCEPT),
     }
+    report["parts"], untrained = (
+      parts.report(each.test_landmarks, each.test_points)
+      for each in (found, before)
+    )
+    report["parts"]["untrained"] = untrained
     return report
 
   def _found(self, variables, perturb):

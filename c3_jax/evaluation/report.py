@@ -82,7 +82,21 @@ def _detail_lines(report):
     ("images with an error above 10 %", report["failure_rate_10"]["intercept"]),
     ("area under the curve up to 10 %", report["auc_10"]["intercept"]),
   ]
-  return _block(f"regression {report['conventions']['intercept']}, %", rows)
+  found = report["parts"]
+  return [
+    *_block(f"regression {report['conventions']['intercept']}, %", rows),
+    *_block(
+      "annotated points against their nearest landmarks, %",
+      [
+        (f"{measure.upper()}{words}", numbers[measure])
+        for words, numbers in (
+          ("", found),
+          (", same network untrained", found["untrained"]),
+        )
+        for measure in ("nmi", "ari")
+      ],
+    ),
+  ]
 
 
 def pair_lines(report):

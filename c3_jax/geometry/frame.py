@@ -185,11 +185,9 @@ class Frame(NamedTuple):
     """Measures the share of files, of (width, height), that it shows: in %."""
     corner, extent = self._corner_and_extent(file_size)
     size = np.asarray(file_size)[:, None]
-    middle, half = (
-      corner + extent / 2,
-      extent * self.image_size / self.load_size,
-    )
-    low, high = (np.clip(middle + s * half / 2, 0, size) for s in (-1, 1))
+    middle, half = corner + extent / 2, extent / 2
+    half *= self.image_size / self.load_size
+    low, high = (np.clip(middle + s * half, 0, size) for s in (-1, 1))
     return 100 * ((high - low) / size).prod((1, 2))
 
   def _corner_and_extent(self, file_size):

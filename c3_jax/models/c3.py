@@ -11,7 +11,7 @@ from c3_jax.models import flow as flow_lib
 from c3_jax.models.decoder import Decoder
 from c3_jax.models.extractors import AppearanceExtractor, Pose, PoseExtractor
 from c3_jax.models.flow import Flow
-from c3_jax.models.resnet import ResNet
+from c3_jax.models.resnet import Images, Maps, ResNet
 
 
 class Encoding(NamedTuple):
@@ -43,21 +43,17 @@ class C3(nn.Module):
   flow: Flow
   swap_features: bool = False
 
-  def features(
-    self, images: Float[AnyArray, "b H W 3"], *, train=False
-  ) -> tuple[Float[Array, "b _ _ _"], Float[Array, "b _ _ _"]]:
+  def features(self, images: Images, *, train=False) -> tuple[Maps, Maps]:
     """Computes (f', f) of images in [0, 1]."""
     layer3, layer4 = self.backbone(images, train=train)
     return (layer4, layer3) if self.swap_features else (layer3, layer4)
 
-  def encode(
-    self, images: Float[AnyArray, "b H W 3"], *, train=False
-  ) -> Encoding:
+  def encode(self, images: Images, *, train=False) -> Encoding:
     """Runs E_a and E_p on images in [0, 1]; keeps f'."""
     f_flow, f = self.features(images, train=train)
     return Encoding(self.appearance(f, train=train), self.pose(f), f_flow)
 
-  def detect(self, images: Float[AnyArray, "b H W 3"]) -> Pose:
+  def detect(self, images: Images) -> Pose:
     """Finds the landmarks of images in [0, 1]; trains nothing."""
     return self.pose(self.features(images)[1])
 

@@ -64,11 +64,11 @@ class AppearanceExtractor(nn.Module):
   ) -> Float[Array, "b h w {self.features}"]:
     a = convolutions(f, self.features, init_std=self.init_std, dtype=self.dtype)
     if self.pool:
-      shape = a.shape
-      a = a.mean((1, 2), keepdims=True)
+      mean = a.mean((1, 2), keepdims=True)
       if self.norm != "none":
-        a = make_norm(self.norm, train=train, dtype=self.dtype)(name="norm")(a)
-      a = jnp.broadcast_to(a, shape)
+        norm = make_norm(self.norm, train=train, dtype=self.dtype)
+        mean = norm(name="norm")(mean)
+      a = jnp.broadcast_to(mean, a.shape)
     return a
 
 

@@ -23,11 +23,7 @@ def networks(config):
 
 
 def untrained(config, model):
-  """Draws the variables of a C3 from the config's seed, without ported weights.
-
-  Returns:
-    {"params": .., "batch_stats": ..}.
-  """
+  """Draws {"params": .., "batch_stats": ..} of a C3 from the config's seed."""
   variables = _compiled(_draw(config, model, config.seed))
   # Without batch norm there are no statistics, but always the entry.
   return {"batch_stats": {}} | dict(variables)
@@ -44,11 +40,7 @@ def shapes(config, model):
 
 
 def with_ported_backbone(config, variables):
-  """Puts the ported ResNet-50 in place of the backbone's variables.
-
-  Args:
-    config: its `weights.resnet50` names the folder.
-    variables: {"params": .., "batch_stats": ..} of a C3.
+  """Puts the ResNet-50 in `config.weights.resnet50` into a C3's variables.
 
   Raises:
     UserError: the ported weights are missing, or of another network.
@@ -71,10 +63,7 @@ def with_ported_backbone(config, variables):
 
 
 def perceptual(config, vgg):
-  """Reads or draws the frozen variables of the perceptual network.
-
-  Returns:
-    Variables of the VGG: ported, or He-initialised from a fixed seed.
+  """Reads the frozen variables of the perceptual network, or draws them (He).
 
   Raises:
     UserError: the ported weights are missing, or of another network.

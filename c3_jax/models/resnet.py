@@ -16,13 +16,14 @@ from jaxtyping import Array, Float
 
 from c3_jax.geometry import AnyArray
 
+Images = Float[AnyArray, "b H W 3"]
+Maps = Float[Array, "b _ _ _"]
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-def normalise(
-  images: Float[AnyArray, "b H W 3"], dtype=jnp.float32
-) -> Float[Array, "b H W 3"]:
+def normalise(images: Images, dtype=jnp.float32) -> Float[Array, "b H W 3"]:
   """Normalises RGB in [0, 1] to ImageNet's zero mean and unit deviation."""
   mean, std = jnp.array(IMAGENET_MEAN), jnp.array(IMAGENET_STD)
   return ((images - mean) / std).astype(dtype)
@@ -136,9 +137,7 @@ class ResNet(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(
-    self, images: Float[AnyArray, "b H W 3"], *, train=False
-  ) -> tuple[Float[Array, "b _ _ _"], Float[Array, "b _ _ _"]]:
+  def __call__(self, images: Images, *, train=False) -> tuple[Maps, Maps]:
     norm = make_norm(self.norm, train=train, dtype=self.dtype)
     x = normalise(images, self.dtype)
     if self.stem not in ("imagenet", "small"):

@@ -6,10 +6,8 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
-from c3_jax.geometry import AnyArray
-from c3_jax.models.resnet import normalise
+from c3_jax.models.resnet import Images, Maps, normalise
 
 # Convolutions a block; torchvision's configurations "D" and "E".
 CONVOLUTIONS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
@@ -36,9 +34,7 @@ class VGG(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(
-    self, images: Float[AnyArray, "b H W 3"]
-  ) -> dict[str, Float[Array, "b _ _ _"]]:
+  def __call__(self, images: Images) -> dict[str, Maps]:
     # A reconstruction comes closer to the image than bfloat16 resolves.
     x = normalise(images, jnp.promote_types(self.dtype, jnp.float32))
     maps = {"input": x}

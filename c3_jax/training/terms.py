@@ -48,11 +48,7 @@ class Networks:
   remat: bool = False
 
   def __call__(self, batch_stats, method, *args, **kwargs):
-    """Runs a method of `C3` by name, or a function of (module, *args).
-
-    Returns:
-      (output, batch_stats).
-    """
+    """Runs a method of `C3`, or a function of it: (output, batch_stats)."""
 
     def call(params, batch_stats, *args):
       return self.model.apply(

@@ -1,6 +1,7 @@
 """Command line: the results of several runs as Markdown tables.
 
 python -m c3_jax.tables --workdirs=runs/a,runs/b,... [--out=tables.md]
+python -m c3_jax.tables --workdirs=runs/a,runs/b --figure=compare.png
 
 Runs that differ in nothing but their seed make one row, with mean and
 deviation. A published number stands beside a row that was measured by its
@@ -242,12 +243,34 @@ def collect(workdirs):
 def define_flags():
   """Defines the flags of this command."""
   flags.DEFINE_list("workdirs", None, "Folders of runs.")
+  flags.DEFINE_string(
+    "figure", "", "PNG to draw two runs in, side by side; they need no reports."
+  )
   flags.DEFINE_string("out", "", "File to write; else it is printed.")
+
+
+def draw(figure, workdirs):
+  """Draws two runs side by side.
+
+  Raises:
+    UserError: as `figures.two_runs`, or the file is not named as a PNG.
+  """
+  # Not at the top: it imports matplotlib.
+  from c3_jax import figures
+
+  if not figure.endswith(".png"):
+    raise UserError(f"--figure={figure} is a PNG: give it a name in .png.")
+  figures.two_runs(figure, workdirs)
 
 
 def main():
   """Reads the flags, prints or writes the tables."""
-  text = collect(flags.FLAGS.workdirs)
+  workdirs, figure = flags.FLAGS.workdirs, flags.FLAGS.figure
+  if figure:
+    draw(figure, workdirs)
+    if not flags.FLAGS.out:
+      return
+  text = collect(workdirs)
   if not flags.FLAGS.out:
     print(text, end="")
     return

@@ -30,9 +30,7 @@ def draw_run(config, workdir, model, splits, variables, evaluator, report):
   dataset = splits.train if splits.test is None else splits.test
   size = config.data.image_size
   images, annotated = shown_images(dataset, size)
-  apply = lambda method, *args: jax.device_get(  # noqa: E731
-    jax.jit(functools.partial(model.apply, method=method))(variables, *args)
-  )
+  apply = applied(model, variables)
   a, pose, features = apply("encode", images)
   points, maps, predicted = pose.points, pose.maps, None
   if report is not None and "regressor" in report:
@@ -62,20 +60,35 @@ def draw_run(config, workdir, model, splits, variables, evaluator, report):
     apply("decode", np.zeros_like(a), p),
     apply("decode", a, np.zeros_like(p)),
   )
-  first, second = (slice(i, 2 * CARRIED, 2) for i in (0, 1))
-  scores = apply("match", features[second], features[first])
-  carried = jax.jit(carry)(scores, points[first])
-  grids.transfer_figure(
-    folder / "transfer.png",
-    images[first],
-    images[second],
-    points[second],
-    carried,
-    points[first],
-  )
+  n = 2 * CARRIED
+  images, points, features = images[:n], points[:n], features[:n]
+  carried = carried_landmarks(apply, features, points)
+  grids.transfer_figure(folder / "transfer.png", images, points, carried)
   metrics = pathlib.Path(workdir) / "metrics.jsonl"
   if metrics.exists():
     curves.curves_figure(folder / "curves.png", metrics)
+
+
+def applied(model, variables):
+  """Makes the function (method, *arrays) -> NumPy arrays of a network."""
+  return lambda method, *args: jax.device_get(
+    jax.jit(functools.partial(model.apply, method=method))(variables, *args)
+  )
+
+
+def carried_landmarks(apply, features, points):
+  """Carries the landmarks of images 2m to images 2m + 1 by the flow.
+
+  Args:
+    apply: of `applied`.
+    features: [2 n, h, w, c], f' of the images.
+    points: [2 n, K, 2], detected.
+
+  Returns:
+    [n, K, 2].
+  """
+  scores = apply("match", features[1::2], features[::2])
+  return np.asarray(jax.jit(carry)(scores, points[::2]))
 
 
 def shown_images(dataset, size):

@@ -90,36 +90,35 @@ def template_figure(path, images, reconstructions, pose_only, appearance_only):
   canvas.save(figure, path)
 
 
-def transfer_figure(
-  path, images_from, images_to, landmarks_to, carried, landmarks_from=None
-):
+def transfer_figure(path, images, landmarks, carried):
   """Draws landmarks carried from one image to another by the flow (Fig. 3).
 
-  A line joins each carried landmark (cross) to the detected one (dot).
-
   Args:
-    images_from, images_to: the upper and the lower row.
-    landmarks_to: [n, K, 2], detected below.
-    carried: [n, K, 2], those detected above, carried down.
-    landmarks_from: [n, K, 2] or None, detected above.
+    images: [2 n, S, S, 3]; the flow carries from image 2m to image 2m + 1.
+    landmarks: [2 n, K, 2], detected.
+    carried: [n, K, 2], those of images 2m in images 2m + 1.
   """
-  n = len(images_from)
-  figure, axes, cell = canvas.image_grid(2, n, left=36, bottom=20)
-  colours = landmark_colours(landmarks_to.shape[1])
+  figure, axes, cell = canvas.image_grid(2, len(carried), left=36, bottom=20)
   canvas.write(axes[0, 0], "from")
   canvas.write(axes[1, 0], "to")
-  for index, (above, below) in enumerate(
-    zip(images_from, images_to, strict=True)
-  ):
-    top, bottom = axes[:, index]
-    canvas.draw_image(top, above)
-    if landmarks_from is not None:
-      canvas.draw_dots(top, landmarks_from[index], colours, cell)
-    canvas.draw_image(bottom, below)
-    pairs = np.stack([landmarks_to[index], carried[index]], 1)
-    bottom.plot(*pairs.T, color="white", lw=0.8, zorder=2)
-    canvas.draw_dots(bottom, landmarks_to[index], colours, cell)
-    canvas.draw_crosses(bottom, carried[index], colours, cell)
+  draw_transfers(figure, axes, images, landmarks, carried, cell)
+  canvas.save(figure, path)
+
+
+def draw_transfers(figure, axes, images, landmarks, carried, cell):
+  """Draws pairs on axes [2, n] of a figure, and the legend of their marks.
+
+  A line joins each carried landmark (cross) to the detected one (dot); the
+  arrays are those of `transfer_figure`.
+  """
+  colours = landmark_colours(landmarks.shape[1])
+  for index, ax in np.ndenumerate(axes.T):
+    i = 2 * index[0] + index[1]
+    canvas.draw_image(ax, images[i])
+    canvas.draw_dots(ax, landmarks[i], colours, cell)
+  for i, ax in enumerate(axes[1]):
+    pairs = np.stack([landmarks[2 * i + 1], carried[i]], 1)
+    ax.plot(*pairs.T, color="white", lw=0.8, zorder=2)
+    canvas.draw_crosses(ax, carried[i], colours, cell)
   marks = [("o", "detected", colours[0]), ("x", "carried by the flow", "none")]
   canvas.mark_legend(figure, marks)
-  canvas.save(figure, path)

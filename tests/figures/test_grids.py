@@ -135,21 +135,26 @@ def test_template_rows_are_in_order(tmp_path):
   np.testing.assert_allclose(got, [0.1, 0.3, 0.5, 0.7], atol=0.01)
 
 
-def test_transfer_marks_the_target_only_unless_asked(tmp_path):
-  """Colour is in the lower row; source landmarks add it to the upper one."""
-  points = np.zeros((2, 3, 2)) + np.array([[-0.5, 0], [0, 0], [0.5, 0]])
-  grids.transfer_figure(
-    tmp_path / "a.png", grey(2), grey(2), points, points + 0.3
+def test_transfers_stand_below_what_they_were_carried_from(tmp_path):
+  """Images 2m above, 2m + 1 below; crosses are below alone."""
+  images = np.broadcast_to(
+    np.array([0.2, 0.4, 0.6, 0.8]).reshape(4, 1, 1, 1), (4, 8, 8, 3)
   )
-  grids.transfer_figure(
-    tmp_path / "b.png", grey(2), grey(2), points, points + 0.3, points
-  )
-  without, with_source = read(tmp_path / "a.png"), read(tmp_path / "b.png")
-  top = (without.shape[0] - 20) // 2
-  assert saturation(without)[:top].max() == 0
-  assert (saturation(without)[top:] > 0.5).sum() > 100
-  assert (saturation(with_source)[:top] > 0.5).sum() > 100
-  np.testing.assert_array_equal(without[top:], with_source[top:])
+  points = np.zeros((4, 3, 2)) + np.array([[-0.5, 0], [0, 0], [0.5, 0]])
+  drawn = []
+  for moved in (0.0, 0.3):
+    grids.transfer_figure(
+      tmp_path / "a.png", images, points, points[::2] + moved
+    )
+    drawn.append(read(tmp_path / "a.png"))
+  height = (drawn[0].shape[0] - 20) // 2
+  right = drawn[0].shape[1] - 20
+  for row, column, value in ((20, 60, 0.2), (20, right, 0.6)):
+    np.testing.assert_allclose(drawn[0][row, column], value, atol=0.01)
+    below = drawn[0][height + row, column]
+    np.testing.assert_allclose(below, value + 0.2, atol=0.01)
+  np.testing.assert_array_equal(drawn[0][:height], drawn[1][:height])
+  assert (np.abs(drawn[0] - drawn[1])[height:] > 0.3).sum() > 100
 
 
 def test_figures_are_written_whole_or_not_at_all(tmp_path, monkeypatch):

@@ -3,9 +3,6 @@
 python -m c3_jax.main --config=configs/synthetic.py --workdir=runs/faces
 """
 
-import signal
-import sys
-
 from absl import flags
 
 from c3_jax.runs import log
@@ -36,9 +33,6 @@ def define_flags():
 
 def program():
   """Runs the mode that is asked for and returns the exit status."""
-  if not flags.FLAGS.coordinator:
-    # Until there is something to save. Among several processes JAX listens.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
   hosts.initialize(
     flags.FLAGS.coordinator, flags.FLAGS.num_processes, flags.FLAGS.process_id
   )

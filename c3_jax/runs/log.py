@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import errno
 import functools
 import json
 import logging
@@ -42,7 +43,9 @@ class MetricsFile:
 
   def write(self, record):
     """Appends one line in a single write: a kill leaves all of it or none."""
-    os.write(self._file, (json.dumps(record) + "\n").encode())
+    line = (json.dumps(record) + "\n").encode()
+    if os.write(self._file, line) < len(line):
+      raise OSError(errno.ENOSPC, "metrics.jsonl: no space left on the disk")
 
   def close(self):
     os.close(self._file)

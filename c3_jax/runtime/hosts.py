@@ -6,6 +6,7 @@ import re
 import signal
 
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
 from orbax.checkpoint import multihost
 
@@ -74,6 +75,14 @@ def wait(name):
     multihost.get_barrier_sync_fn()(key=place, timeout_ms=PATIENCE_MS)
 
 
+def agree(yes):
+  """Tells in all processes whether the first one says yes."""
+  if jax.process_count() > 1:
+    wait("agreeing")
+    yes = multihost_utils.broadcast_one_to_all(np.int32(yes))
+  return bool(yes)
+
+
 def compile_together(step, *args):
   """Compiles a step in all processes before one of them runs it.
 
@@ -107,6 +116,11 @@ class Interrupt:
   def __exit__(self, *args):
     for number, handler in self._before.items():
       signal.signal(number, handler)
+
+  @property
+  def unanswered(self):
+    """Whether a signal came after the last question of `asked`."""
+    return self._asked
 
   def asked(self, step):
     """Tells whether to stop after `step`; to be called once each step."""

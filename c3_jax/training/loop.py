@@ -1,5 +1,6 @@
 """Training and evaluation of a config in a working directory."""
 
+import contextlib
 import datetime
 import functools
 import logging
@@ -10,7 +11,14 @@ import jax
 from c3_jax import evaluation
 from c3_jax.evaluation.diagnostics import Diagnostics
 from c3_jax.models import initial
-from c3_jax.runs import Checkpoints, Trained, load_trained, log, write_config
+from c3_jax.runs import (
+  Checkpoints,
+  Lock,
+  Trained,
+  load_trained,
+  log,
+  write_config,
+)
 from c3_jax.runtime import hosts, parallel
 from c3_jax.training import resume, steps
 from c3_jax.training.experiment import Experiment, load_run
@@ -38,27 +46,41 @@ def train_and_evaluate(config, workdir, *, mode="train_and_evaluate"):
     UserError: a mistake in the config, the data or the workdir.
     log.Diverged: a term became NaN.
   """
-  result, finished = None, True
-  if mode != "eval":
-    experiment = Experiment.of(config, workdir)
-    finished = start(experiment)
-  if mode != "train" and finished and jax.process_index() == 0:
-    if mode == "eval":
+  result, first = None, jax.process_index() == 0
+  if mode == "eval":
+    if first:
       result = report(*Experiment.to_evaluate(config, workdir))
-    else:
-      result = report(experiment, load_run(config, workdir))
+  else:
+    experiment = Experiment.of(config, workdir)
+    with start(experiment) as finished:
+      if mode != "train" and finished and first:
+        result = report(experiment, load_run(config, workdir))
   hosts.wait("evaluated")
   return result
 
 
+@contextlib.contextmanager
 def start(experiment: Experiment):
-  """Trains from where the run was left; says whether the end was reached."""
-  config, workdir = experiment.config, experiment.workdir
-  first = None
+  """Trains from where the run was left, and holds its folder for the block.
+
+  Yields:
+    Whether the end was reached.
+  """
+  workdir, first = experiment.workdir, None
   if not (workdir / "checkpoints").is_dir():
     # Before there is a folder: weights may be missing or wrong.
     first, _ = resume.first_state(experiment), experiment.frozen
   workdir.mkdir(parents=True, exist_ok=True)
+  with Lock(workdir) as lock:
+    finished = go_on(experiment, lock, first)
+    lock.check()
+    yield finished
+    lock.check()
+
+
+def go_on(experiment: Experiment, lock, first=None):
+  """Trains from the newest checkpoint, or from the state `first`."""
+  config, workdir = experiment.config, experiment.workdir
   with Checkpoints(workdir, repair=True) as checkpoints:
     resume.check(experiment, checkpoints)
     begin = resume.newest(experiment, checkpoints, first)
@@ -68,10 +90,10 @@ def start(experiment: Experiment):
       # From here on the given weights are not needed: neither to go on, nor to
       # evaluate the untrained network.
       checkpoints.save(begin.state, n_train=len(experiment.splits.train))
-    return train(experiment, checkpoints, begin)
+    return train(experiment, checkpoints, begin, check=lock.check)
 
 
-def train(experiment: Experiment, checkpoints, begin, hooks=()):
+def train(experiment: Experiment, checkpoints, begin, hooks=(), check=None):
   """Runs the loop: from a state to the end of the last stage.
 
   Args:
@@ -79,6 +101,7 @@ def train(experiment: Experiment, checkpoints, begin, hooks=()):
     begin: `resume.Start`.
     hooks: functions (step, metrics) called after each step, whose metrics may
       still be being computed on the devices.
+    check: function that raises where nothing may be written any more.
 
   Returns:
     Whether the end was reached; False after an interruption, which saves.
@@ -131,6 +154,8 @@ def train(experiment: Experiment, checkpoints, begin, hooks=()):
         writing = saving or first or step % config.log_every == 0
         if not writing and not asked:
           continue
+        if check is not None:
+          check()
         record = _average(step, recent, stage, checkpoints)
         error = None
         if writing:
@@ -157,6 +182,9 @@ def train(experiment: Experiment, checkpoints, begin, hooks=()):
         if asked:
           logger.info("Interrupted; saved step %d. Run again to go on.", step)
           return False
+    if interrupt.unanswered:
+      logger.info("Interrupted; saved the end. Run again to evaluate it.")
+      return False
   return True
 
 

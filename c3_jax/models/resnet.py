@@ -136,6 +136,24 @@ class ResNet(nn.Module):
   widths: Sequence[int] | None = None
   dtype: Any = jnp.float32
 
+  @nn.nowrap
+  def blocks(self):
+    """Lists (layer, place in it, features, stride, dilation) of each block."""
+    stride, dilation, plan = 4 if self.stem == "imagenet" else 2, 1, []
+    widths = self.widths or [self.width * 2**i for i in range(4)]
+    layers = zip(self.stage_sizes, widths, strict=True)
+    for layer, (blocks, features) in enumerate(layers, start=1):
+      step = 1 if layer == 1 else 2
+      # torchvision: the first block of a dilated layer keeps the dilation of
+      # the layer before it.
+      first_dilation = dilation
+      if step == 2 and stride * 2 > self.output_stride:
+        step, dilation = 1, dilation * 2
+      stride *= step
+      plan.append((layer, 0, features, step, first_dilation))
+      plan += [(layer, j, features, 1, dilation) for j in range(1, blocks)]
+    return plan
+
   @nn.compact
   def __call__(self, images: Images, *, train=False) -> tuple[Maps, Maps]:
     norm = make_norm(self.norm, train=train, dtype=self.dtype)
@@ -145,31 +163,17 @@ class ResNet(nn.Module):
     kernel = 7 if self.stem == "imagenet" else 3
     x = conv(self.width, kernel, stride=2, dtype=self.dtype, name="conv1")(x)
     x = nn.relu(norm(name="bn1")(x))
-    stride = 2
     if self.stem == "imagenet":
       x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
-      stride = 4
-
-    dilation, outputs = 1, []
-    widths = self.widths or [self.width * 2**i for i in range(4)]
-    layers = zip(self.stage_sizes, widths, strict=True)
-    for i, (blocks, features) in enumerate(layers):
-      step = 1 if i == 0 else 2
-      # torchvision: the first block of a dilated layer keeps the dilation of
-      # the layer before it.
-      first_dilation = dilation
-      if step == 2 and stride * 2 > self.output_stride:
-        step, dilation = 1, dilation * 2
-      stride *= step
-      for j in range(blocks):
-        x = Block(
-          features,
-          self.bottleneck,
-          stride=step if j == 0 else 1,
-          dilation=first_dilation if j == 0 else dilation,
-          norm=norm,
-          dtype=self.dtype,
-          name=f"layer{i + 1}_{j}",
-        )(x)
-      outputs.append(x)
-    return outputs[2], outputs[3]
+    outputs = {}
+    for layer, place, features, stride, dilation in self.blocks():
+      x = outputs[layer] = Block(
+        features,
+        self.bottleneck,
+        stride=stride,
+        dilation=dilation,
+        norm=norm,
+        dtype=self.dtype,
+        name=f"layer{layer}_{place}",
+      )(x)
+    return outputs[3], outputs[4]

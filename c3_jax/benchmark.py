@@ -10,7 +10,6 @@ part in them; only `input` reads the dataset. Everything is timed warm.
 import functools
 import logging
 import os
-import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +23,7 @@ from c3_jax.models import flow, initial
 from c3_jax.models.resnet import ResNet
 from c3_jax.profiling import breakdown, flops, table, timing
 from c3_jax.runtime import cli, files, parallel
+from c3_jax.runtime.output import Output, begins
 from c3_jax.training import steps
 from c3_jax.training.setup import Setup, stages
 from c3_jax.training.state import enter, initial_state
@@ -39,7 +39,7 @@ CPU_BATCH = 8
 def define_flags():
   """Defines the flags of this command."""
   cli.define_config()
-  flags.DEFINE_string("out", None, "JSON file to write.")
+  cli.define_out("JSON file to write.")
   flags.DEFINE_integer(
     "batch",
     None,
@@ -231,16 +231,21 @@ def input_pipeline(config):
   return timing.warm(lambda: next(batches)["image"]).speed(n)
 
 
+def _is_ours(path):
+  return begins(path, rb'\{\s*"device": .{,999}"matmul_flops_per_second": ')
+
+
 def main():
   """Measures as the flags say, prints the table, writes the file."""
   given = flags.FLAGS
-  out = given.out and pathlib.Path(given.out)
-  if out:
-    cli.check_out(out)
+  output = Output(given.out, _is_ours, overwrite=given.overwrite)
+  if given.out:
+    output.check()
   result = run(given.config, batch_size=given.batch, only=given.only)
   print(table.table(result), flush=True)
-  if out:
-    files.write_json(out, result)
+  if given.out:
+    output.check()
+    files.write_json(given.out, result)
 
 
 if __name__ == "__main__":

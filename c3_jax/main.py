@@ -13,7 +13,7 @@ from c3_jax.training import loop
 def define_flags():
   """Defines the flags of this command."""
   cli.define_config()
-  flags.DEFINE_string("workdir", None, "Folder of the run.")
+  cli.define_path("workdir", None, "Folder of the run.")
   flags.DEFINE_enum(
     "mode", loop.MODES[0], loop.MODES, "What to do in the workdir."
   )

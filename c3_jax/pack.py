@@ -13,30 +13,35 @@ from absl import flags
 
 from c3_jax.data import load
 from c3_jax.errors import UserError
-from c3_jax.runtime import cli
+from c3_jax.runtime import arrays, cli
+from c3_jax.runtime.output import Output
 
 
 def define_flags():
   """Defines the flags of this command."""
   cli.define_config()
   flags.DEFINE_enum("split", "train", load.SPLITS, "What to pack.")
-  flags.DEFINE_string("out", None, "File to write, X.npz.")
+  cli.define_out("File to write, X.npz.")
 
 
-def pack(config, split, out):
+def pack(config, split, out, *, overwrite=False):
   """Writes one split of the dataset of a config, and returns it.
 
   Args:
     config: `config.data` is used; its images are held in memory meanwhile.
     split: "train", "fit" or "test".
     out: .npz file.
+    overwrite: whether `out` may replace a file that is no packed split.
 
   Raises:
     UserError: a mistake in the config or the data, no such split, or no such
       file to write to.
   """
   # Before hours of decoding.
-  cli.check_out(out)
+  data = config.data
+  inputs = [*data.packed.values(), data.root, data.extra_root, data.tfds_dir]
+  output = Output(out, _is_ours, inputs=inputs, overwrite=overwrite)
+  output.check()
   config = config.copy_and_resolve_references()
   with config.unlocked():
     config.data.cache = True
@@ -46,13 +51,21 @@ def pack(config, split, out):
       f"config.data.name={config.data.name} has no annotated images for "
       f"--split={split}: pack another split."
     )
+  output.check()
   dataset.save(out)
   return dataset
 
 
+def _is_ours(path):
+  return "images" in arrays.names(path)
+
+
 def program():
   """Packs what the flags say."""
-  dataset = pack(flags.FLAGS.config, flags.FLAGS.split, flags.FLAGS.out)
+  given = flags.FLAGS
+  dataset = pack(
+    given.config, given.split, given.out, overwrite=given.overwrite
+  )
   size = pathlib.Path(flags.FLAGS.out).stat().st_size
   print(
     f"{flags.FLAGS.out}: {len(dataset)} of {flags.FLAGS.split}, "

@@ -16,6 +16,7 @@ from absl import flags
 from c3_jax.errors import UserError
 from c3_jax.models import porting
 from c3_jax.runtime import cli
+from c3_jax.runtime.output import Output
 
 PICKLES = (".pth", ".pt", ".bin")
 
@@ -23,10 +24,10 @@ PICKLES = (".pth", ".pt", ".bin")
 def define_flags():
   """Defines the flags of this command."""
   for network in porting.NETWORKS:
-    flags.DEFINE_string(
+    cli.define_path(
       network, "", f"Weights of {network}: .safetensors, or .pth of PyTorch."
     )
-  flags.DEFINE_string("out", None, "Folder of the ported weights.")
+  cli.define_out("Folder of the ported weights.")
 
 
 def program():
@@ -40,6 +41,15 @@ def program():
     network: port_file(pathlib.Path(file), network)
     for network, file in files.items()
   }
+  pathlib.Path(flags.FLAGS.out).mkdir(parents=True, exist_ok=True)
+  for network in ported:
+    for path, is_ours in porting.outputs(flags.FLAGS.out, network).items():
+      Output(
+        path,
+        is_ours,
+        inputs=files.values(),
+        overwrite=flags.FLAGS.overwrite,
+      ).check()
   for network, (variables, about) in ported.items():
     path = porting.save(variables, about, flags.FLAGS.out, network)
     count = sum(x.size for x in variables.values())

@@ -20,13 +20,13 @@ logger = logging.getLogger("c3_jax.predict")
 
 def define_flags():
   """Defines the flags of this command."""
-  flags.DEFINE_string("workdir", None, "Folder of the run.")
-  flags.DEFINE_string("images", None, "Folder or pattern of images.")
-  flags.DEFINE_string("out", None, "The csv file to write.")
-  flags.DEFINE_string(
+  cli.define_path("workdir", None, "Folder of the run.")
+  cli.define_path("images", None, "Folder or pattern of images.")
+  cli.define_out("The csv file to write.")
+  cli.define_path(
     "overlay", "", "Folder for images with their landmarks drawn in."
   )
-  flags.DEFINE_string(
+  cli.define_path(
     "regressor", "", "An eval/DATASET.json: estimate its annotated points too."
   )
   flags.DEFINE_integer("batch_size", 32, "Images at once.")
@@ -45,9 +45,10 @@ def main():
     regressor=flags.FLAGS.regressor,
     batch_size=flags.FLAGS.batch_size,
     step=flags.FLAGS.step,
+    overwrite=flags.FLAGS.overwrite,
   )
   logger.info(
-    "Wrote %s: %d pictures, %d warning(s).", flags.FLAGS.out, done, len(failed)
+    "Wrote %s: %d images, %d warning(s).", flags.FLAGS.out, done, len(failed)
   )
 
 

@@ -18,7 +18,8 @@ from c3_jax.errors import UserError
 from c3_jax.evaluation.pairs import alignment
 from c3_jax.evaluation.pairs.evaluator import CHOSEN
 from c3_jax.runs import compare
-from c3_jax.runtime import cli, files
+from c3_jax.runtime import cli, paths
+from c3_jax.runtime.output import Output, begins, is_our_png
 
 # Rows of Table 1: {paper of the protocol: {K: per cent}}, by IMM's protocol.
 TABLE_1 = {
@@ -237,16 +238,22 @@ def collect(workdirs):
       f"config.json of a run has no key {error}: train and evaluate all runs "
       "with one version of c3_jax."
     ) from error
+  # Of a report by hand anything may come.
+  except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
+    raise UserError(
+      f"a report in eval/ of {', '.join(workdirs)} has another form than "
+      f"evaluation writes ({error}): run c3_jax.main there with --mode=eval."
+    ) from error
   return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def define_flags():
   """Defines the flags of this command."""
   flags.DEFINE_list("workdirs", None, "Folders of runs.")
-  flags.DEFINE_string(
+  cli.define_path(
     "figure", "", "PNG to draw two runs in, side by side; they need no reports."
   )
-  flags.DEFINE_string("out", "", "File to write; else it is printed.")
+  cli.define_out("File to write; else it is printed.", default="")
 
 
 def draw(figure, workdirs):
@@ -263,19 +270,29 @@ def draw(figure, workdirs):
   figures.two_runs(figure, workdirs)
 
 
+def _is_ours(path):
+  return begins(path, rb"## (Landmark regression|Ablation|Alignment) \(Table ")
+
+
 def main():
   """Reads the flags, prints or writes the tables."""
-  workdirs, figure = flags.FLAGS.workdirs, flags.FLAGS.figure
-  if figure:
-    draw(figure, workdirs)
-    if not flags.FLAGS.out:
+  given = flags.FLAGS
+  workdirs = [paths.local(each, "--workdirs") for each in given.workdirs or []]
+  output = Output(given.out, _is_ours, overwrite=given.overwrite)
+  if given.out:
+    output.check()
+  if given.figure:
+    Output(
+      given.figure, is_our_png, overwrite=given.overwrite, flag="--figure"
+    ).check()
+    draw(given.figure, workdirs)
+    if not given.out:
       return
   text = collect(workdirs)
-  if not flags.FLAGS.out:
+  if not given.out:
     print(text, end="")
     return
-  cli.check_out(flags.FLAGS.out)
-  with files.write_whole(flags.FLAGS.out, "w", encoding="utf-8") as file:
+  with output.open("w", encoding="utf-8") as file:
     file.write(text)
 
 

@@ -3,16 +3,16 @@
 Pillow knows the formats and judges what is damaged; simplejpeg gives the same
 pixels of JPEG files sooner; OpenCV resizes (`benchmarks/photos.py`). The box of
 a frame's crop rule is loaded at load_size; the network sees the central
-image_size of that. The orientation tag of EXIF and transparency are ignored:
-points are pixels of the file as stored.
+image_size of that. The orientation tag of EXIF is ignored: points are pixels
+of the file as stored. `pixels` says what becomes of other than 8 bits a colour.
 """
 
 import collections
 import concurrent.futures
 import contextlib
 import io
+import logging
 import os
-import pathlib
 import threading
 from typing import NamedTuple
 
@@ -22,7 +22,15 @@ import simplejpeg
 from PIL import Image
 
 from c3_jax import geometry
+from c3_jax.data import pixels
 from c3_jax.errors import UserError
+from c3_jax.runtime import files as regular
+
+logger = logging.getLogger(__name__)
+
+# What is decoded, whatever a file is called. Pillow knows fifty more: some are
+# programs (PostScript is handed to Ghostscript), most are never looked at.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "MPO")
 
 # `read_batches` already keeps all cores busy.
 cv2.setNumThreads(0)
@@ -38,6 +46,17 @@ _TASK = 8
 
 # A PIL image reads its file late, and may be in a list twice.
 _LOADING = threading.Lock()
+
+# Files of more pixels are decoded one at a time: each takes 3 bytes a pixel, or
+# twice as much, times the number of threads.
+_LARGE = 2**25
+_ALONE = threading.Lock()
+
+# An image whose lightest and darkest values are nearer than this is told of;
+# so many of them by name.
+_FLAT = 24
+_FLAT_NAMES = 10
+_flat = set()
 
 # Pixels of a box, which may be larger than its file; Pillow refuses files of
 # more.
@@ -160,7 +179,27 @@ def load(file, frame):
   below = height - len(image)
   if below > 0:
     image = np.pad(image, ((0, below), (0, 0), (0, 0)))
-  return resize(image, frame.load_size), size
+  image = resize(image, frame.load_size)
+  if isinstance(file, str | os.PathLike) and np.ptp(image) < _FLAT:
+    _tell_flat(file, image)
+  return image, size
+
+
+def _tell_flat(file, image):
+  """Warns once that a file shows next to nothing."""
+  file = os.fspath(file)
+  if file in _flat or len(_flat) > _FLAT_NAMES:
+    return
+  _flat.add(file)
+  if len(_flat) > _FLAT_NAMES:
+    logger.warning("More images with next to no contrast are not named.")
+    return
+  logger.warning(
+    "%s has next to no contrast: its values lie in %d..%d of the range 0..255.",
+    file,
+    image.min(),
+    image.max(),
+  )
 
 
 def resize(image, side):
@@ -177,58 +216,75 @@ def decode(file):
   """Decodes the image of a file as it is stored: uint8 [height, width, 3].
 
   Args:
-    file: name of a file in any format that Pillow reads, or an open binary
-      file; or a PIL image or an array in place of one: uint8 or uint16, [h, w],
-      [h, w, 3] or [h, w, 4].
+    file: name of a file in one of `FORMATS`, or an open binary file; or a PIL
+      image or an array in place of one: uint8 or uint16, [h, w], [h, w, 3] or
+      [h, w, 4].
 
   Raises:
     Unreadable: says why.
   """
-  if isinstance(file, np.ndarray):
-    return _array_to_rgb(file)
+  named = isinstance(file, str | os.PathLike)
+  name = file if named else "it"
   try:
+    if isinstance(file, np.ndarray):
+      return _decode_array(file)
     if isinstance(file, Image.Image):
+      # Of another format, `load` would run its decoder.
+      if file.format not in (None, *FORMATS):
+        raise ValueError(f"{file.format} is none of {', '.join(FORMATS)}")
       with _LOADING:
         file.load()
-      return _to_rgb(file)
-    named = isinstance(file, str | os.PathLike)
-    data = pathlib.Path(file).read_bytes() if named else file.read()
-    with Image.open(io.BytesIO(data)) as image:
-      if image.format == "JPEG" and image.mode in ("L", "RGB"):
-        # Pillow judges what simplejpeg finds damaged.
-        with contextlib.suppress(ValueError):
-          return simplejpeg.decode_jpeg(data)
-      return _to_rgb(image)
-  except Image.UnidentifiedImageError as error:
-    raise Unreadable(
-      f"{file} cannot be read: it holds no image that Pillow knows"
-    ) from error
+      return pixels.to_rgb(file)
+    data = regular.read_bytes(file) if named else file.read()
+    with _open(io.BytesIO(data)) as image:
+      large = image.width * image.height > _LARGE
+      with _ALONE if large else contextlib.nullcontext():
+        return _decode_opened(image, data)
   except Exception as error:
-    # A damaged file can make a decoder raise almost anything: OSError,
-    # SyntaxError, struct.error, zlib.error, DecompressionBombError ...
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    raise Unreadable(f"{file} cannot be read: {reason}") from error
+    raise _unreadable(name, error) from error
 
 
-def _to_rgb(image):
-  """Converts a PIL image of any mode to uint8 [height, width, 3]."""
-  if image.mode.startswith("I"):
-    # 16 bits a pixel: Pillow would clip them to 255.
-    grey = np.asarray(image, np.int64).clip(0, 65535) >> 8
-    image = Image.fromarray(grey.astype(np.uint8))
-  return np.asarray(image.convert("RGB"))
+def size_of(path):
+  """Reads (width, height) of an image file alone; raises `Unreadable`."""
+  try:
+    with regular.open_regular(path) as file, _open(file) as image:
+      return image.size
+  except Exception as error:
+    raise _unreadable(path, error) from error
 
 
-def _array_to_rgb(array):
-  """Converts an array as a file of that mode would be."""
+def _open(file):
+  """Opens a binary file as a PIL image; its pixels are decoded later."""
+  return Image.open(file, formats=FORMATS)
+
+
+def _unreadable(name, error):
+  """Makes an `Unreadable` of what a decoder raised.
+
+  A damaged file can make it raise almost anything: OSError, SyntaxError,
+  struct.error, zlib.error, DecompressionBombError ...
+  """
+  reason = regular.reason(error)
+  if isinstance(error, Image.UnidentifiedImageError):
+    reason = f"it is none of {', '.join(FORMATS)}"
+  return Unreadable(f"{name} cannot be read: {reason}")
+
+
+def _decode_opened(image, data):
+  if image.format == "JPEG" and image.mode in ("L", "RGB"):
+    # Pillow judges what simplejpeg finds damaged.
+    with contextlib.suppress(ValueError):
+      return simplejpeg.decode_jpeg(data)
+  return pixels.to_rgb(image)
+
+
+def _decode_array(array):
   channels = array.shape[2:]
   if array.dtype not in (np.uint8, np.uint16) or (
     array.ndim not in (2, 3) or channels not in ((), (3,), (4,))
   ):
-    raise Unreadable(
-      f"an array {array.dtype} {list(array.shape)} cannot be read: give uint8 "
+    raise ValueError(
+      f"an array {array.dtype} {list(array.shape)}; give uint8 "
       "[height, width, 3]"
     )
-  if array.dtype == np.uint16:
-    array = (array >> 8).astype(np.uint8)
-  return _to_rgb(Image.fromarray(array))
+  return pixels.array_to_rgb(array)

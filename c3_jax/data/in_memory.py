@@ -6,7 +6,18 @@ import numpy as np
 
 from c3_jax.data import sampler
 from c3_jax.errors import UserError
-from c3_jax.runtime import files
+from c3_jax.runtime import arrays, json_files
+
+# What an .npz file holds; see `arrays.Form`.
+IMAGES = arrays.Form(("u1",), ("n", "side", "side", 3))
+VIEW = arrays.Form(("U",), (), optional=True)
+FORMS = {
+  "images": IMAGES,
+  "names": arrays.Form(("U",), ("n",)),
+  "image_size": arrays.Form(("i", "u")),
+  "points": arrays.Form(("f",), ("n", "points", 2), optional=True),
+  "view": VIEW,
+}
 
 
 class ArrayDataset:
@@ -80,15 +91,15 @@ class ArrayDataset:
 
   def save(self, path):
     """Writes one .npz file of exactly this name: whole, or not at all."""
-    arrays = {
+    fields = {
       "images": self.images,
       "names": np.array(self.names, np.str_),
       "image_size": np.int64(self.image_size),
       "view": pack_view(self),
     }
     if self.points is not None:
-      arrays["points"] = self.points
-    files.write_npz(path, arrays)
+      fields["points"] = self.points
+    arrays.write(path, fields)
 
   @classmethod
   def load(cls, path, *, image_size=None):
@@ -102,28 +113,28 @@ class ArrayDataset:
     Raises:
       UserError: if there is no such file, or it is not one of `save`.
     """
-    names = ("images", "names", "image_size")
-    arrays = files.read_npz(path, names, optional=("points", "view"))
-    packed_size = int(arrays["image_size"])
-    image_size = image_size or packed_size
-    points = arrays["points"]
+    fields = arrays.read(path, FORMS)
+    packed_size = int(fields["image_size"])
+    if not fields["images"].size:
+      raise UserError(f"{path} holds no images; {arrays.REMEDY}")
+    if not 0 < packed_size <= fields["images"].shape[1]:
+      raise UserError(
+        f"{path} says that {packed_size} pixels of its images are seen; "
+        f"{arrays.REMEDY}"
+      )
+    image_size, points = image_size or packed_size, fields["points"]
     if points is not None:
       points = points * np.float32(packed_size / image_size)
-    try:
-      dataset = cls(
-        arrays["images"],
-        points,
-        arrays["names"].tolist(),
-        image_size=image_size,
-      )
-      # Another frame sees another part.
-      if image_size == packed_size:
-        unpack_view(dataset, arrays["view"])
-      return dataset
-    except ValueError as error:
-      raise UserError(
-        f"{path} is not a packed dataset; {files.REMEDY}"
-      ) from error
+    dataset = cls(
+      fields["images"],
+      points,
+      fields["names"].tolist(),
+      image_size=image_size,
+    )
+    # Another frame sees another part.
+    if image_size == packed_size:
+      unpack_view(dataset, fields["view"], path)
+    return dataset
 
 
 def pack_view(dataset):
@@ -131,7 +142,20 @@ def pack_view(dataset):
   return json.dumps({"seen": dataset.seen, "protocol": dataset.protocol})
 
 
-def unpack_view(dataset, text):
-  """Restores `seen` and `protocol`; files of older versions have no text."""
-  if text is not None:
-    vars(dataset).update(json.loads(str(text)))
+def unpack_view(dataset, text, path):
+  """Restores `seen` and `protocol`; files of older versions have no text.
+
+  Raises:
+    UserError: the text, of the file `path`, is another one.
+  """
+  if text is None:
+    return
+  try:
+    view = json_files.parse(str(text))
+    json_files.check(view, {"seen": (float, None), "protocol": (dict, None)})
+  except ValueError as error:
+    raise UserError(
+      f"{path} does not say what is seen of its images ({error}); "
+      f"{arrays.REMEDY}"
+    ) from error
+  dataset.seen, dataset.protocol = view["seen"], view["protocol"]

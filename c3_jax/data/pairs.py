@@ -10,7 +10,8 @@ import itertools
 import numpy as np
 
 from c3_jax.data import in_memory, sampler
-from c3_jax.runtime import files
+from c3_jax.errors import UserError
+from c3_jax.runtime import arrays
 
 # PASCAL VOC's, in the order of the numbers 1 to 20 in the lists.
 CATEGORIES = tuple(
@@ -103,23 +104,36 @@ class PairDataset:
 
   def save(self, path):
     """Writes one .npz file: whole, or not at all."""
-    arrays = {name: getattr(self, name) for name in (*_DTYPES, "images")}
-    arrays |= {f"subset_{name}": part for name, part in self.subsets.items()}
-    arrays["view"] = in_memory.pack_view(self)
+    fields = {name: getattr(self, name) for name in (*_DTYPES, "images")}
+    fields |= {f"subset_{name}": part for name, part in self.subsets.items()}
+    fields["view"] = in_memory.pack_view(self)
     for name in ("names", "subsets"):
-      arrays[name] = np.array(list(getattr(self, name)), np.str_)
-    files.write_npz(path, arrays)
+      fields[name] = np.array(list(getattr(self, name)), np.str_)
+    arrays.write(path, fields)
 
   @classmethod
   def load(cls, path):
     """Reads a file of `save`; raises `UserError` if it is none."""
-    keys = (*_DTYPES, "images", "names", "subsets")
-    fields = files.read_npz(path, keys, optional=("view",))
-    view, names = fields.pop("view"), fields.pop("subsets").tolist()
-    found = files.read_npz(path, [f"subset_{name}" for name in names])
-    subsets = dict(zip(names, found.values(), strict=True))
-    dataset = cls(**fields, subsets=subsets)
-    in_memory.unpack_view(dataset, view)
+    fields = arrays.read(path, _FORMS)
+    subsets = fields.pop("subsets").tolist()
+    part = arrays.Form(("b",), (len(fields["pairs"]),))
+    found = arrays.read(path, {f"subset_{name}": part for name in subsets})
+    if not fields["images"].size or not fields["pairs"].size:
+      raise UserError(f"{path} holds no pairs; {arrays.REMEDY}")
+    for name, end in (
+      ("pairs", len(fields["images"])),
+      ("categories", len(CATEGORIES)),
+    ):
+      if not ((fields[name] >= 0) & (fields[name] < end)).all():
+        raise UserError(
+          f"{path} has {name} that are not there; {arrays.REMEDY}"
+        )
+    if (fields["sizes"] < 1).any():
+      raise UserError(f"{path} has images without a size; {arrays.REMEDY}")
+    view = fields.pop("view")
+    fields["subsets"] = dict(zip(subsets, found.values(), strict=True))
+    dataset = cls(**fields)
+    in_memory.unpack_view(dataset, view, path)
     return dataset
 
 
@@ -130,6 +144,18 @@ _DTYPES = {
   "categories": np.int32,
   "points": np.float32,
   "visible": bool,
+}
+_FORMS = {
+  "images": in_memory.IMAGES,
+  "names": arrays.Form(("U",), ("n",)),
+  "sizes": arrays.Form(("i",), ("n", 2)),
+  "pairs": arrays.Form(("i",), ("pairs", 2)),
+  "flips": arrays.Form(("b",), ("pairs",)),
+  "categories": arrays.Form(("i",), ("pairs",)),
+  "points": arrays.Form(("f",), ("pairs", 2, "points", 2)),
+  "visible": arrays.Form(("b",), ("pairs", "points")),
+  "subsets": arrays.Form(("U", "f"), ("subsets",)),
+  "view": in_memory.VIEW,
 }
 
 

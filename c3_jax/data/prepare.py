@@ -171,7 +171,7 @@ def check_lsun(root):
     if (source / "data.mdb").exists():
       n = len(lsun.Lmdb(source).keys)
     else:
-      n = len(folder.list_images(source, lsun.SUFFIXES)[1])
+      n = len(folder.list_images(source)[1])
     yield Check(f"images of {category}", n, expected[category])
   if len(missing) == len(lsun.CATEGORIES):
     raise missing[0]

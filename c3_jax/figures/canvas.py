@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, PathPatch
 from matplotlib.path import Path
 
-from c3_jax.runtime import files
+from c3_jax.runtime import files, output
 
 WIDTH = 900  # pixels; about what a README shows
 DPI = 100
@@ -139,4 +139,6 @@ def save(figure, path):
   os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
   with files.write_whole(path) as file:
     # Without matplotlib's version in it, the same figure is the same file.
-    figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
+    figure.savefig(
+      file, format="png", dpi=DPI, metadata={"Software": output.SOFTWARE}
+    )

@@ -1,6 +1,5 @@
 """Figures of curves: how training went, and how errors are spread."""
 
-import json
 from itertools import cycle
 
 import matplotlib
@@ -10,6 +9,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from c3_jax.errors import UserError
 from c3_jax.figures import canvas
+from c3_jax.runs import log
 
 STAGES = {"pairs": "#e8eef7", "flow": "#f7f0df", "cycle": "#e6f3e6"}
 OTHER_STAGE = "#eeeeee"
@@ -98,27 +98,18 @@ def error_curve_figure(path, errors):
 
 
 def read_curves(path):
-  """Reads metrics.jsonl; its last line may be cut short, as by a kill.
+  """Reads metrics.jsonl; lines that are damaged are left out.
 
   Returns:
     (curves, stages): curves maps a name to (steps [n], values [n]); stages is
     a list of (stage, first step, last step).
 
   Raises:
-    UserError: a line other than the last is not JSON, or there is no number.
+    UserError: there is no number.
   """
-  with open(path, encoding="utf-8") as file:
-    lines = file.read().splitlines()
+  records, _ = log.read_metrics(path)
   curves, stages, last = {}, [], 0
-  for number, line in enumerate(lines, 1):
-    try:
-      record = json.loads(line)
-    except json.JSONDecodeError as error:
-      if number == len(lines):
-        break
-      raise UserError(
-        f"{path}: line {number} is not JSON: delete that line"
-      ) from error
+  for _, record in records:
     stage = record.get("stage", stages[-1][0] if stages else None)
     step = record["step"]
     if not stages or stage != stages[-1][0]:

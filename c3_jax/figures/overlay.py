@@ -3,18 +3,18 @@
 import os
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, PngImagePlugin
 
 from c3_jax.data import image_files
 from c3_jax.figures.canvas import landmark_colours
-from c3_jax.runtime import files
+from c3_jax.runtime.output import SOFTWARE, Output, is_our_png
 
 # Small images are enlarged, large ones reduced, to be looked at.
 SMALLEST, LARGEST = 320, 1280
 OUTLINE = (32, 32, 32)
 
 
-def save(source, target, landmarks, points=None):
+def save(source, target, landmarks, points=None, *, overwrite=False):
   """Draws landmarks over a file and writes a PNG: whole, or not at all.
 
   Args:
@@ -22,6 +22,10 @@ def save(source, target, landmarks, points=None):
     target: the PNG to write; its folder is made.
     landmarks: [K, 2] in pixels of the file: dots in the figures' colours.
     points: [P, 2], likewise, or None: white circles.
+    overwrite: whether it may replace what is no overlay.
+
+  Raises:
+    UserError: the source cannot be read, or another file is at the target.
   """
   image = Image.fromarray(image_files.decode(source))
   scale = _scale(max(image.size))
@@ -38,8 +42,11 @@ def save(source, target, landmarks, points=None):
   for xy in [] if points is None else place(points):
     draw.circle(xy.tolist(), radius + 1, outline="white", width=2)
   os.makedirs(os.path.dirname(target), exist_ok=True)
-  with files.write_whole(target) as file:
-    image.save(file, "PNG", compress_level=1)
+  output = Output(target, is_our_png, overwrite=overwrite, flag="--overlay")
+  about = PngImagePlugin.PngInfo()
+  about.add_text("Software", SOFTWARE)
+  with output.open() as file:
+    image.save(file, "PNG", compress_level=1, pnginfo=about)
 
 
 def _scale(side):

@@ -1,11 +1,19 @@
 """Annotated points from landmarks, by the regression of an evaluation."""
 
-import json
 import pathlib
 
 from c3_jax import geometry
 from c3_jax.errors import UserError
 from c3_jax.evaluation import regression
+from c3_jax.runtime import json_files, paths
+
+_WRONG = "has no regression to annotated points"
+_REMEDY = "give an eval/DATASET.json of this run with --regressor."
+_FORM = {
+  "step": int,
+  "image_size": int,
+  "regressor": {"intercept": {"weights": [[float]], "bias": [float]}},
+}
 
 
 class PointEstimator:
@@ -24,24 +32,21 @@ class PointEstimator:
     Raises:
       UserError: there is no such regression, or it is of another model.
     """
-    path = pathlib.Path(path)
+    path = pathlib.Path(paths.local(path, "--regressor"))
     if not path.exists():
       path = pathlib.Path(workdir, path)
-    try:
-      report = json.loads(path.read_text())
-      fitted = report["regressor"]["intercept"]
-      self._regressor = regression.Regressor.from_json(fitted)
-      self._size, step = report["image_size"], report["step"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-      raise UserError(
-        f"{path} has no regression to annotated points ({error}): give an "
-        "eval/DATASET.json of this run with --regressor."
-      ) from error
+    report = json_files.read(path, _FORM, wrong=_WRONG, remedy=_REMEDY)
+    fitted = report["regressor"]["intercept"]
+    columns = {*map(len, fitted["weights"]), len(fitted["bias"])}
+    if len(columns) != 1 or columns.pop() % 2 or not fitted["bias"]:
+      raise UserError(f"{path} {_WRONG} (its lengths differ): {_REMEDY}")
+    self._regressor = regression.Regressor.from_json(fitted)
+    self._size, step = report["image_size"], report["step"]
     config = trained.config
     for what, there, here in (
       ("step", step, trained.step),
       ("image_size", self._size, config.data.image_size),
-      ("k", len(self._regressor.weights) // 2, config.model.k),
+      ("k", len(self._regressor.weights) / 2, config.model.k),
     ):
       if there != here:
         raise UserError(

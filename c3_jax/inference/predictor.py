@@ -12,7 +12,7 @@ from c3_jax.data import find, image_files
 from c3_jax.errors import UserError
 from c3_jax.evaluation.detect import landmark_function
 from c3_jax.inference.estimator import PointEstimator
-from c3_jax.runtime import parallel
+from c3_jax.runtime import parallel, paths
 
 
 class Landmarks(NamedTuple):
@@ -46,6 +46,7 @@ def load(workdir, step=None, *, regressor="", batch_size=32) -> "Predictor":
   Raises:
     UserError: there is no such run, checkpoint or regression.
   """
+  workdir = paths.local(workdir, "workdir")
   trained = runs.load_trained(workdir, step)
   estimator = None
   if regressor:
@@ -140,7 +141,7 @@ class Predictor:
 def _named(images):
   """Lists (names, files) of what `Predictor.predict` was given."""
   if isinstance(images, str | os.PathLike):
-    root, names = find.find(os.fspath(images))
+    root, names = find.find(paths.local(images, "images"))
     return names, [os.path.join(root, name) for name in names]
   # The rows of one image are no images.
   if isinstance(images, Image.Image) or (

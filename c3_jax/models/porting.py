@@ -20,6 +20,7 @@ from c3_jax.errors import UserError
 from c3_jax.models.resnet import ResNet
 from c3_jax.models.vgg import CONVOLUTIONS, VGG
 from c3_jax.runtime import files
+from c3_jax.runtime.output import begins
 
 # Names of each layer. First ours (a pattern, whose groups the others may use;
 # stage and layer also counted from 0), then a column for torchvision, timm and
@@ -219,6 +220,20 @@ def _advice(state, title):
   )
 
 
+def outputs(folder, network):
+  """Lists what `save` writes: dict path -> function whether it wrote a file."""
+  target = pathlib.Path(folder) / f"{network}.safetensors"
+  about = rb'"source_sha256": ?"[0-9a-f]{64}"'
+  return {
+    target: lambda path: begins(
+      path, rb'.{8}\{"__metadata__":.{,9999}' + about
+    ),
+    target.with_suffix(".json"): lambda path: begins(
+      path, rb".{,9999}" + about
+    ),
+  }
+
+
 def save(variables, about, folder, network):
   """Writes folder/NETWORK.safetensors and .json, each whole or not at all.
 
@@ -251,7 +266,14 @@ def load(folder, network, *, key):
     UserError: there is no such file, or it is damaged.
   """
   with _opened(folder, network, key) as file:
-    return {path: file.get_tensor(path) for path in file.keys()}
+    variables = {path: file.get_tensor(path) for path in file.keys()}
+  for path, values in variables.items():
+    if not np.isfinite(values).all():
+      raise UserError(
+        f"{folder}/{network}.safetensors holds a number in {path} that is not "
+        "finite: port the weights again."
+      )
+  return variables
 
 
 def about(folder, network, *, key):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from c3_jax.errors import UserError
 from c3_jax.runs.config import flat, under
+from c3_jax.runtime import json_files
 
 # What may differ between the runs of one row.
 IGNORED = (
@@ -69,23 +70,29 @@ def load(workdir):
     UserError: the folder is no run, or was not evaluated.
   """
   folder = pathlib.Path(workdir)
-  try:
-    config = json.loads((folder / "config.json").read_text())
-    reports = {
-      path.stem: json.loads(path.read_text())
-      for path in sorted((folder / "eval").glob("*.json"))
-    }
-    reports = {Measured.of(*item): item[1] for item in reports.items()}
-  except (OSError, ValueError) as error:
+  if not (folder / "config.json").exists():
     raise UserError(
-      f"{workdir} cannot be read ({error}): name folders of runs with "
-      "--workdirs=A,B,..."
-    ) from error
+      f"{workdir} cannot be read, it has no config.json: name folders of runs "
+      "with --workdirs=A,B,..."
+    )
+  config = _read(folder / "config.json")
+  reports = {}
+  for path in sorted((folder / "eval").glob("*.json")):
+    report = _read(path)
+    reports[Measured.of(path.stem, report)] = report
   if not reports:
     raise UserError(
       f"{workdir}/eval has no reports: run c3_jax.main there with --mode=eval."
     )
   return Run(str(workdir), config, reports)
+
+
+def _read(path):
+  return json_files.read(
+    path,
+    wrong="cannot be read",
+    remedy="name folders of runs with --workdirs=A,B,...",
+  )
 
 
 def settings(config):
@@ -108,7 +115,7 @@ def _start(config):
   """Reads the config of the run that a run began with; None without it."""
   start = config.get("init", {}).get("workdir")
   path = pathlib.Path(start or "") / "config.json"
-  return json.loads(path.read_text()) if start and path.is_file() else None
+  return _read(path) if start and path.is_file() else None
 
 
 def length(config, stage):

@@ -9,7 +9,7 @@ from flax import traverse_util
 
 from c3_jax import settings
 from c3_jax.errors import UserError
-from c3_jax.runtime import files
+from c3_jax.runtime import files, json_files
 
 
 def load_config(workdir) -> ml_collections.ConfigDict:
@@ -22,27 +22,22 @@ def load_config(workdir) -> ml_collections.ConfigDict:
     UserError: no such folder or file, or the file is not of a run.
   """
   path = pathlib.Path(workdir) / "config.json"
-  try:
-    stored = json.loads(path.read_text())
-    return ml_collections.ConfigDict(_complete(stored)).lock()
-  except (FileNotFoundError, NotADirectoryError) as error:
+  if not path.exists():
     raise UserError(
       f"{path} does not exist: --workdir must be the folder of a run that has "
       "checkpoints to read."
-    ) from error
+    )
+  wrong, remedy = "is not the config of a run", "name another --workdir."
+  stored = json_files.read(path, wrong=wrong, remedy=remedy)
+  # The number of landmarks has no default; who makes the model misses it.
+  paper = settings.paper(k=1, cycle=False, flow=False)
+  del paper.model["k"]
+  paper = json.loads(paper.to_json())
+  try:
+    _check_like(stored, paper, "")
+    return ml_collections.ConfigDict(_fill(stored, paper)).lock()
   except (AttributeError, ValueError, TypeError) as error:
-    raise UserError(
-      f"{path} is not the config of a run ({error}): name another --workdir."
-    ) from error
-
-
-def _complete(stored):
-  """Adds the keys that are missing in the config of a run: a dict."""
-  model = stored.get("model")
-  if not isinstance(model, dict) or "k" not in model:
-    return stored  # Not of a run, which its reader says.
-  paper = settings.paper(k=model["k"], cycle=False, flow=False)
-  return _fill(stored, json.loads(paper.to_json()))
+    raise UserError(f"{path} {wrong} ({error}): {remedy}") from error
 
 
 def _fill(given, defaults):
@@ -52,6 +47,25 @@ def _fill(given, defaults):
   return defaults | {
     key: _fill(value, defaults.get(key)) for key, value in given.items()
   }
+
+
+def _check_like(value, default, name):
+  """Checks the kinds of values by those of the defaults, where both are there.
+
+  Raises:
+    ValueError: names the key.
+  """
+  if isinstance(default, dict):
+    json_files.check(value, dict, name)
+    for key in value.keys() & default.keys():
+      _check_like(value[key], default[key], f"{name}.{key}".lstrip("."))
+  elif isinstance(default, bool):
+    json_files.check(value, bool, name)
+  elif isinstance(default, int | float):
+    json_files.check(value, float, name)
+  else:
+    # A normaliser is two numbers, or a word.
+    json_files.check(value, (str, list), name)
 
 
 def write_config(config, workdir):

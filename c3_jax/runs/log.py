@@ -12,7 +12,7 @@ import pathlib
 import jax
 import numpy as np
 
-from c3_jax.runtime import files
+from c3_jax.runtime import files, json_files
 
 logger = logging.getLogger(__name__)
 
@@ -25,20 +25,22 @@ class MetricsFile:
   """Appends to metrics.jsonl: a JSON object a logged step, no step twice.
 
   Opening it drops the lines after `step` (a resumed run writes them again)
-  and what a kill may have left of a last line.
+  and what a kill may have left of a last line. Where other lines are damaged,
+  the file as it was goes to workdir/damaged, and every whole line is kept.
   """
 
   def __init__(self, path, step):
     path = pathlib.Path(path)
-    kept = b""
     if path.exists():
-      # Up to the first line that is none.
-      with contextlib.suppress(ValueError, KeyError, TypeError):
-        for line in path.read_bytes().splitlines():
-          if json.loads(line)["step"] <= step:
-            kept += line + b"\n"
+      records, damaged = read_metrics(path)
+      if damaged:
+        _set_aside(path, damaged)
+      kept = {}
+      for line, record in records:
+        if record["step"] <= step:
+          kept.setdefault((record.get("stage"), record["step"]), line + b"\n")
       with files.write_whole(path) as file:
-        file.write(kept)
+        file.writelines(kept.values())
     self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
   def write(self, record):
@@ -49,6 +51,46 @@ class MetricsFile:
 
   def close(self):
     os.close(self._file)
+
+
+def read_metrics(path):
+  """Reads the whole lines of metrics.jsonl.
+
+  Returns:
+    (records, damaged): list of (line, record), bytes without their end and
+    dicts with a whole number `step`; and how many lines are none, but for a
+    last one that a kill cut short.
+
+  Raises:
+    OSError: it cannot be read.
+  """
+  *lines, last = files.read_bytes(path).split(b"\n")
+  records, damaged = [], 0
+  for line in [*lines, last]:
+    try:
+      record = json_files.parse(line, finite=False)
+      json_files.check(record, {"step": int})
+      json_files.check(record.get("stage", ""), str, "stage")
+      records.append((line, record))
+    except ValueError:
+      damaged += 1
+  # After the last end of a line comes nothing, or what a kill left.
+  return records, damaged - (not records or records[-1][0] is not last)
+
+
+def _set_aside(path, damaged):
+  """Copies a damaged metrics.jsonl to workdir/damaged, and says so."""
+  folder = path.parent / "damaged"
+  folder.mkdir(exist_ok=True)
+  target = folder / f"{len(list(folder.iterdir()))}_{path.name}"
+  with files.write_whole(target) as file:
+    file.write(files.read_bytes(path))
+  logger.warning(
+    "%s: %d line(s) are damaged and left out; %s is the file as it was.",
+    path,
+    damaged,
+    target,
+  )
 
 
 class TensorBoard:
@@ -79,9 +121,13 @@ class TensorBoard:
     return SummaryWriter(str(self._workdir))
 
   def _write(self, step, scalars):
-    if self._writer:
-      self._writer.write_scalars(step, scalars)
-      self._writer.flush()
+    try:
+      if self._writer:
+        self._writer.write_scalars(step, scalars)
+        self._writer.flush()
+    except Exception as error:  # TensorFlow's kinds; of a full disk, say.
+      logger.warning("No more TensorBoard events (%s).", error)
+      self._writer = None
 
   def write(self, step, scalars):
     """Queues scalars, name -> float; raises what earlier ones ended with."""
@@ -96,7 +142,8 @@ class TensorBoard:
       future.result()
     self._thread.shutdown()
     if self._pending and self._writer:
-      self._writer.close()
+      with contextlib.suppress(Exception):
+        self._writer.close()
 
 
 class Writer(contextlib.AbstractContextManager):

@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 
 import ml_collections
 
+from c3_jax import geometry
 from c3_jax.errors import UserError
 from c3_jax.models import c3, initial
 from c3_jax.runs import checkpoints
 from c3_jax.runs.config import load_config
+from c3_jax.runtime import files
 
 
 class Trained(NamedTuple):
@@ -50,10 +52,12 @@ def load_trained(workdir, step=None) -> Trained:
   try:
     model = c3.from_config(config)
     template = initial.shapes(config, model)
-  except (AttributeError, KeyError, TypeError, ValueError) as error:
+    geometry.Frame.of(config)
+  # Of a config by hand anything may come: ZeroDivisionError, OverflowError ...
+  except Exception as error:
     raise UserError(
       f"{workdir}/config.json does not describe a model "
-      f"({str(error).splitlines()[0]}): use the version of c3_jax it was "
+      f"({files.reason(error)}): use the version of c3_jax it was "
       "trained with."
     ) from error
   with checkpoints.open_to_read(workdir, workdir) as found:

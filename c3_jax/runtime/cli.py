@@ -2,7 +2,7 @@
 
 import functools
 import logging
-import pathlib
+import signal
 import sys
 
 import absl.logging
@@ -10,7 +10,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from c3_jax.errors import UserError
-from c3_jax.runtime import compilation
+from c3_jax.runtime import compilation, paths, screen
 from c3_jax.settings import find
 
 # Flags that are defined here are listed under the command in its --help.
@@ -35,7 +35,17 @@ class ConfigParser(flags.ArgumentParser):
   """Reads the value of `--config=`, see `settings.find.load`."""
 
   def parse(self, argument):
-    return find.load(argument)
+    return find.load(paths.local(argument, "--config"))
+
+
+class PathParser(flags.ArgumentParser):
+  """Reads the value of a flag that names a file or folder."""
+
+  def __init__(self, name):
+    self._name = name
+
+  def parse(self, argument):
+    return paths.local(argument, f"--{self._name}")
 
 
 def define_config():
@@ -47,37 +57,53 @@ def define_config():
   flags.FLAGS["config"].parser = ConfigParser()
 
 
+def define_path(name, default, about):
+  """Defines a flag that names a file or folder, see `paths.local`."""
+  flags.DEFINE(PathParser(name), name, default, about)
+
+
+def define_out(about, default=None):
+  """Defines `--out=`, a file or folder to write, and `--overwrite`."""
+  define_path("out", default, about)
+  flags.DEFINE_bool(
+    "overwrite", False, "Replace what this command did not write, too."
+  )
+
+
 def run(program, argv):
   """Calls a program and returns its exit status; no argument may be left."""
   if len(argv) > 1:
     return fail(f"unknown argument {argv[1]!r}; every option starts with --.")
   log_to_stderr()
+  # Among several processes JAX listens instead; while it trains, the loop does.
+  signal.signal(signal.SIGTERM, _stop)
   try:
+    if "config" in flags.FLAGS:
+      paths.expand(flags.FLAGS.config)
     return program()
+  except KeyboardInterrupt as error:
+    number = signal.Signals(*error.args or (signal.SIGINT,))
+    return fail(
+      f"stopped by {number.name}; what was complete stays, the rest is to be "
+      "started again.",
+      status=128 + number,
+    )
   except UserError as error:
     return fail(error)
   except OSError as error:
     return fail(str(error).strip().splitlines()[-1])
 
 
-def check_out(out):
-  """Checks that a file can be written, before hours of work.
-
-  Raises:
-    UserError: --out is a folder, or is not in one.
-  """
-  out = pathlib.Path(out)
-  if out.is_dir() or not out.parent.is_dir():
-    raise UserError(
-      f"--out={out} cannot be written: name a file in a folder that exists."
-    )
+def _stop(number, frame):
+  """Ends the program as Ctrl-C does, so that every block cleans up."""
+  raise KeyboardInterrupt(number)
 
 
 def log_to_stderr():
   """Shows the log of c3_jax without the libraries' (Orbax fills screens)."""
   absl.logging.set_verbosity(absl.logging.WARNING)
   handler = logging.StreamHandler()
-  handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+  handler.setFormatter(screen.Formatter())
   logger = logging.getLogger("c3_jax")
   logger.addHandler(handler)
   logger.setLevel(logging.INFO)
@@ -86,7 +112,7 @@ def log_to_stderr():
 
 def fail(message, *, status=2):
   """Prints one line on stderr and returns the exit status."""
-  print(f"c3_jax: {message}", file=sys.stderr, flush=True)
+  print(f"c3_jax: {screen.plain(message)}", file=sys.stderr, flush=True)
   return status
 
 

@@ -1,27 +1,88 @@
-"""Files that are written whole or not at all, and array files.
+"""Regular files alone are read; files are written whole or not at all.
 
 A part file next to the target takes its place in one step once it is complete:
-a kill leaves the old file or the new one.
+a kill leaves the old file or the new one, and a part that goes at the next
+write into that folder. While a part is written, its writer holds a lock on it.
 """
 
 import contextlib
+import errno
+import fcntl
+import functools
 import json
 import os
 import pathlib
+import re
 import shutil
+import stat
 import uuid
-import zipfile
 
-import numpy as np
+LARGEST = 2**30  # Bytes of a file that is read into memory.
 
-from c3_jax.errors import UserError
 
-REMEDY = "write it with python -m c3_jax.pack."
+def open_regular(path, *, largest=LARGEST):
+  """Opens a regular file to read bytes; nothing else is waited for or woken.
+
+  A pipe would block, a device may never end.
+
+  Raises:
+    OSError: the file is missing, another thing than a file, or larger than
+      `largest` bytes.
+  """
+  try:
+    _check(path, os.stat(path), largest)
+  except ValueError as error:
+    raise OSError(errno.EINVAL, str(error), repr(path)) from error
+  number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+  try:
+    # What was looked at may have been exchanged.
+    _check(path, os.fstat(number), largest)
+    return open(number, "rb")
+  except BaseException:
+    os.close(number)
+    raise
+
+
+def _check(path, status, largest):
+  kinds = {stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe"}
+  if not stat.S_ISREG(status.st_mode):
+    what = [name for is_kind, name in kinds.items() if is_kind(status.st_mode)]
+    reason = f"is {(what or ['a device'])[0]}, not a file"
+  elif status.st_size > largest:
+    reason = f"has {status.st_size:,} bytes, more than {largest:,}"
+  else:
+    return
+  raise OSError(errno.EINVAL, reason, os.fspath(path))
+
+
+def read_bytes(path, *, largest=LARGEST):
+  """Reads a regular file; see `open_regular`."""
+  with open_regular(path, largest=largest) as file:
+    # What grows meanwhile is read as it was.
+    return file.read(os.fstat(file.fileno()).st_size)
+
+
+def read_text(path):
+  """Reads a regular UTF-8 file, with or without a mark in front: str.
+
+  Raises:
+    OSError: see `open_regular`.
+    UnicodeDecodeError: it is another encoding.
+  """
+  return read_bytes(path).decode("utf-8-sig")
+
+
+def reason(error):
+  """Says in one line why a file could not be read or written."""
+  text = getattr(error, "strerror", None) or str(error).strip()
+  return text.splitlines()[0] if text else type(error).__name__
 
 
 @contextlib.contextmanager
 def write_whole(path, mode="wb", **options):
   """Opens a file to write that appears under its name once it is complete.
+
+  What the file is allowed to replace is decided by `output.Output`.
 
   Args:
     path: of the file; a link is followed, and a device or pipe is written in
@@ -37,9 +98,12 @@ def write_whole(path, mode="wb", **options):
     with open(path, mode, **options) as file:
       yield file
     return
-  part = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex}.part")
+  _remove_parts(path.parent)
+  # Created by "x": a link that lies at the name of the part is not followed.
+  part = path.with_name(f".{path.name[:50]}.{uuid.uuid4().hex}.part")
   try:
     with open(part, mode.replace("w", "x"), **options) as file:
+      _lock(file)
       yield file
     if path.exists():
       shutil.copymode(path, part)
@@ -48,56 +112,25 @@ def write_whole(path, mode="wb", **options):
     part.unlink(missing_ok=True)
 
 
+@functools.cache  # Once a folder: it may have many files.
+def _remove_parts(folder):
+  """Removes what killed processes left of the files they were writing."""
+  for entry in folder.glob(".*.part"):
+    if re.fullmatch(r"\..*\.[0-9a-f]{32}\.part", entry.name):
+      with contextlib.suppress(OSError), open(entry, "r+b") as file:
+        if _lock(file):
+          entry.unlink()
+
+
+def _lock(file):
+  """Locks a file, unless another process has; says whether it did."""
+  with contextlib.suppress(OSError):  # Also on disks without locks.
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return True
+  return False
+
+
 def write_json(path, value):
   """Writes a value as indented JSON: whole, or not at all."""
   with write_whole(path, "w", encoding="utf-8") as file:
     file.write(json.dumps(value, indent=1) + "\n")
-
-
-def write_npz(path, arrays):
-  """Writes dict name -> array to one .npz file: whole, or not at all.
-
-  Raises:
-    UserError: the folder of the file does not exist.
-  """
-  path = pathlib.Path(path)
-  if not path.parent.is_dir():
-    raise UserError(f"{path.parent} is not a folder; make it first.")
-  with write_whole(path) as file:
-    np.savez(file, **arrays)
-
-
-def is_npz_with(path, name):
-  """Tells whether a file is an .npz archive with an array of that name."""
-  return zipfile.is_zipfile(path) and (
-    f"{name}.npy" in zipfile.ZipFile(path).namelist()
-  )
-
-
-def read_npz(path, names, optional=()):
-  """Reads a file of `write_npz`: dict name -> array.
-
-  Args:
-    path: .npz file.
-    names: of arrays that must be there.
-    optional: of arrays that may be; None stands for those that are not.
-
-  Raises:
-    UserError: there is no such file, or an array of `names` is not in it.
-  """
-  try:
-    with open(path, "rb") as f, np.load(f, allow_pickle=False) as arrays:
-      found = {name: arrays[name] for name in names}
-      return found | {name: arrays.get(name) for name in optional}
-  except FileNotFoundError as error:
-    raise UserError(f"{path} does not exist; {REMEDY}") from error
-  except (
-    AttributeError,  # A bare .npy: np.load gives an array, not an archive.
-    TypeError,
-    EOFError,
-    KeyError,
-    OSError,
-    ValueError,
-    zipfile.BadZipFile,
-  ) as error:
-    raise UserError(f"{path} is not a packed dataset; {REMEDY}") from error

@@ -86,7 +86,9 @@ def test_a_line_is_one_write(tmp_path, monkeypatch):
   """A line reaches the file in one system call, so that no half can."""
   file = log.MetricsFile(tmp_path / "m.jsonl", 0)
   calls = []
-  monkeypatch.setattr(log.os, "write", lambda _, line: calls.append(line))
+  monkeypatch.setattr(
+    log.os, "write", lambda _, line: calls.append(line) or len(line)
+  )
   file.write({"step": 1, "text": "x" * 10_000})
   monkeypatch.undo()
   file.close()

@@ -11,8 +11,8 @@ Img/. Points are used as pixels with 0 at the centre of the first one.
 """
 
 import numpy as np
-from PIL import Image
 
+from c3_jax.data import image_files
 from c3_jax.data.datasets import lists
 from c3_jax.data.scan import scan
 from c3_jax.errors import UserError
@@ -123,9 +123,10 @@ def find_images(root):
 def check_release(path):
   """Refuses CelebA's other images (in the wild, or cropped otherwise)."""
   try:
-    with Image.open(path) as image:
-      width, height = image.size
-  except OSError:  # Broken, which is counted and named elsewhere.
+    width, height = image_files.size_of(path)
+  except (
+    image_files.Unreadable
+  ):  # Broken, which is counted and named elsewhere.
     return
   # Copies at another scale are accepted: halved images are 89 x 109.
   if abs(width * SIZE[1] / SIZE[0] - height) > 1:

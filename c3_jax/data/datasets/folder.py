@@ -1,6 +1,6 @@
 """A folder of images, with landmarks for some of them or for none.
 
-  DIR/images/        .jpg, .jpeg and .png, nested as you like
+  DIR/images/        JPEG, PNG and more (see `find`), nested as you like
   DIR/landmarks.csv  optional: file,split,x1,y1,x2,y2,...
 
 `file` is relative to images/, `split` is train or test (or unlabeled, where
@@ -23,7 +23,6 @@ from c3_jax.data import find
 from c3_jax.data.scan import scan
 from c3_jax.errors import UserError
 
-_SUFFIXES = (".jpg", ".jpeg", ".png")
 _SPLITS = ("train", "test", "unlabeled", "unlabelled")
 
 
@@ -102,7 +101,7 @@ def _extra_images(root, seen):
   ]
 
 
-def list_images(root, suffixes=_SUFFIXES):
+def list_images(root):
   """Finds the images of a folder.
 
   Returns:
@@ -117,16 +116,10 @@ def list_images(root, suffixes=_SUFFIXES):
     what = "is not a folder" if root.exists() else "does not exist"
     raise UserError(f"{root} {what}; give the folder that holds images/.")
   images = root / "images" if (root / "images").is_dir() else root
-  files = find.walk(images, suffixes)
+  files = find.walk(images)
   if not files:
-    raise UserError(
-      f"{images} has no images; put {_or(suffixes)} files into it."
-    )
+    raise UserError(f"{images} has no images; put JPEG or PNG files into it.")
   return images, files
-
-
-def _or(words):
-  return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 def _landmarks_of(root, images, files, landmarks):

@@ -20,7 +20,6 @@ CATEGORIES = {
   "car": ("car", "car_lmdb"),
   "bedroom": ("bedroom_train_lmdb", "bedroom_train", "bedroom"),
 }
-SUFFIXES = (".webp", ".jpg", ".jpeg", ".png")
 
 
 class Lmdb:
@@ -92,7 +91,7 @@ def load_lsun(root, frame, *, split="train", category, cache, limit=0):
     if not names:
       raise UserError(f"{source} is empty; download it again.")
   else:
-    images, names = folder.list_images(source, SUFFIXES)
+    images, names = folder.list_images(source)
     names = names[:limit] if limit else names
     paths = [images / name for name in names]
 

@@ -2,7 +2,7 @@
 
 from c3_jax.data import in_memory, pairs
 from c3_jax.errors import UserError
-from c3_jax.runtime import files
+from c3_jax.runtime import arrays
 
 
 def load_packed(path, frame):
@@ -13,7 +13,7 @@ def load_packed(path, frame):
   Raises:
     UserError: if the file is no such file, or its images have another size.
   """
-  if files.is_npz_with(path, "pairs"):
+  if "pairs" in arrays.names(path):
     dataset = pairs.PairDataset.load(path)
   else:
     dataset = in_memory.ArrayDataset.load(path, image_size=frame.image_size)

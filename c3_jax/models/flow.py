@@ -60,6 +60,28 @@ def hard_correspondence(c: Correlation) -> Correspondence:
   return geometry.grid(hi, wi).reshape(hi * wi, 2)[best]
 
 
+def refined_correspondence(
+  c: Correlation, *, reach, temperature=1.0
+) -> Correspondence:
+  """Computes T^{i->j} between cells: the expected match near the best one.
+
+  Args:
+    c: C^.
+    reach: cells on each side of the argmax that count.
+    temperature: divides C^ before the softmax over them.
+  """
+  b, hi, wi, hj, wj = c.shape
+  flat = c.reshape(b, hi * wi, hj, wj)
+  best = jnp.argmax(flat, 1)[:, None]
+  cell = jnp.arange(hi * wi)[:, None, None]
+  near = jnp.maximum(
+    jnp.abs(cell // wi - best // wi), jnp.abs(cell % wi - best % wi)
+  )
+  score = jax.nn.softmax(flat / temperature, axis=1, where=near <= reach)
+  grid = geometry.grid(hi, wi).reshape(hi * wi, 2)
+  return jnp.einsum("bnvu,nd->bvud", score, grid)
+
+
 def soft_correspondence(c: Correlation, *, temperature=1.0) -> Correspondence:
   """Computes T^{i->j} as the expected match under S^{i->j}: differentiable.
 

@@ -27,8 +27,9 @@ def paper(*, k, cycle, flow):
   config.remat = False  # Compute activations again instead of keeping them.
   config.log_every = 100
   config.checkpoint_every = 1000
-  # Continue in a workdir although the config or the data have changed.
-  config.accept_changes = False
+  # Keys, with commas, that may differ from those a workdir was trained with;
+  # "data" also stands for other images.
+  config.accept_changes = ""
   # Start from the networks of another run, instead of untrained ones: its
   # workdir, and a step; 0 is the checkpoint with the best evaluation.
   config.init = {"workdir": "", "step": 0}
@@ -129,6 +130,9 @@ def paper(*, k, cycle, flow):
     "stop_gradient": True,  # On the first swapped images (appendix).
     "hard_flow": True,  # T by argmax; False: by expectation.
     "flow_temperature": 0.02,  # For the expectation; C^ lies in [0, 1].
+    # T is the expectation over so many cells round the argmax; 0: the argmax.
+    "flow_reach": 0,
+    "match_temperature": 0.05,  # For C^ in L_match and L_chain.
     # The weak flow loss takes natural pairs as positives and their neighbours
     # as negatives, not an image and its own view.
     "natural_positives": False,

@@ -3,10 +3,22 @@
 STAGES = ("pairs", "flow", "cycle")
 
 
+TERMS = (
+  "pairs",
+  "warp",
+  "apart",
+  "match",
+  "chain",
+  "cycle",
+  "inv",
+  "equiv",
+  "flow",
+)
+
+
 def terms(**given):
   """Makes the weights of all terms; 0, the default, is not computed."""
-  names = ("pairs", "warp", "apart", "cycle", "inv", "equiv", "flow")
-  return {name: float(given.get(name, 0)) for name in names}
+  return {name: float(given.get(name, 0)) for name in TERMS}
 
 
 def stage(train, weights):

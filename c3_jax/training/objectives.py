@@ -132,6 +132,38 @@ def equivariance(
   return (to_i + to_j) / 2
 
 
+def matching(
+  probability: flow.Correlation, places: Float[AnyArray, "b hj wj 2"]
+) -> Scalar:
+  """Computes L_match: the cross-entropy at known correspondences.
+
+  The warp between the views of a synthetic pair is known, and teaches the flow.
+
+  Args:
+    probability: of each cell of i to match a cell of j; sums to 1 over i.
+    places: the point of i that each cell of j shows, in coordinates; cells
+      whose point lies outside i do not count.
+
+  Returns:
+    Minus the log of the probability at its place, read bilinearly: the mean
+    over the cells of each pair, then over the pairs.
+  """
+  b, hi, wi, hj, wj = probability.shape
+  maps = jnp.moveaxis(probability.reshape(b, hi, wi, hj * wj), 3, 1)
+  places = places.reshape(b, hj * wj, 1, 2)
+  # Each cell of j has a map over i of its own.
+  found = jax.vmap(jax.vmap(warp.sample))(maps[..., None], places)[..., 0, 0]
+  inside = jnp.abs(places).max((2, 3)) < 1
+  logs = jnp.log(jnp.maximum(found, 1e-6))
+  # Per pair: a mean over the batch is then that over all devices.
+  return -(jnp.sum(logs * inside, 1) / jnp.maximum(inside.sum(1), 1)).mean()
+
+
+def chained(out: flow.Correlation, into: flow.Correlation) -> flow.Correlation:
+  """Chains match probabilities: P(i | j) = sum over k of P(i | k) P(k | j)."""
+  return jnp.einsum("byxqp,bqpvu->byxvu", out, into)
+
+
 def match_score(c: flow.Correlation) -> Scalar:
   """Averages the best scores of both directions of C^ (NC-Net): in (0, 1].
 

@@ -64,6 +64,8 @@ class Setup:
   stop_gradient: bool = True
   hard_flow: bool = True
   flow_temperature: float = 0.02
+  flow_reach: int = 0
+  match_temperature: float = 0.05
   natural_positives: bool = False
   apart: float = 0.15
   accumulate: int = 1

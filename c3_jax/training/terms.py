@@ -5,7 +5,6 @@ Which terms are computed is read off the weights: one of weight 0 is not.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,12 +13,11 @@ import jax.numpy as jnp
 
 from c3_jax import geometry
 from c3_jax.models import flow
-from c3_jax.models.c3 import C3
-from c3_jax.models.vgg import VGG
-from c3_jax.runtime import parallel
+from c3_jax.settings.stages import TERMS
 from c3_jax.training import augment, objectives
+from c3_jax.training.networks import Networks, Perceptual
 
-TERMS = ("pairs", "warp", "apart", "cycle", "inv", "equiv", "flow")
+VIEWS = ("pairs", "warp", "apart", "match", "chain")  # Of synthetic pairs.
 PERCEPTUAL = ("pairs", "cycle")  # Those that P measures.
 
 
@@ -39,69 +37,49 @@ class Found(NamedTuple):
   raw: Mapping[str, Mapping[str, jax.Array]]
 
 
-@dataclass(frozen=True)
-class Networks:
-  """The model with parameters; batch statistics are passed through."""
+def matches(setup, weights, net, batch_stats, features, warps):
+  """Computes L_match and L_chain, the flow's losses under known warps.
 
-  model: C3
-  params: Any
-  remat: bool = False
+  L_match asks for the cell of the target view that each cell of the source view
+  shows; L_chain asks the same through the target view of the partner, another
+  object (warp consistency, Truong et al. 2022).
 
-  def __call__(self, batch_stats, method, *args, **kwargs):
-    """Runs a method of `C3`, or a function of it: (output, batch_stats)."""
+  Args:
+    setup, weights, net: as in `loss_terms`.
+    batch_stats: of the batch norms.
+    features: f' of (target, source) views.
+    warps: from points of the source view to those of the target view.
 
-    def call(params, batch_stats, *args):
-      return self.model.apply(
-        {"params": params, "batch_stats": batch_stats},
-        *args,
-        method=method,
-        mutable=["batch_stats"],
-        **kwargs,
-      )
+  Returns:
+    dict term -> scalar.
+  """
+  target, source = features
+  places = jax.vmap(lambda warp: warp(geometry.grid(*source.shape[1:3])))(warps)
 
-    if self.remat:
-      call = jax.checkpoint(call)
-    out, updates = call(self.params, batch_stats, *args)
-    return out, updates.get("batch_stats", batch_stats)
+  def probability(fi, fj):
+    c, _ = net(batch_stats, "match", fi, fj)
+    return jax.nn.softmax(c / setup.match_temperature, (1, 2))
 
-
-@dataclass(frozen=True)
-class Perceptual:
-  """P of Eq. 1: the frozen network, and the decay of the running means."""
-
-  vgg: VGG
-  variables: Any
-  decay: float
-  remat: bool = False
-
-  def __call__(self, target, output, running, mask=None):
-    """Measures P between images [b, s, s, 3].
-
-    Args:
-      target, output: the images; no gradient flows into the first.
-      running: tap -> running mean of this term's distances.
-      mask: [b, s, s, 1] weights, or None.
-
-    Returns:
-      (P, running, raw): a scalar, the means moved on, and the distances.
-    """
-    features = partial(self.vgg.apply, self.variables)
-    if self.remat:
-      features = jax.checkpoint(features)
-    distances = objectives.tap_distances(
-      jax.lax.stop_gradient(features(target)), features(output), mask
+  terms = {}
+  if weights["match"]:
+    terms["match"] = objectives.matching(probability(target, source), places)
+  if weights["chain"]:
+    other = objectives.partner(target)
+    chained = objectives.chained(
+      probability(target, other), probability(other, source)
     )
-    raw = parallel.mean(jax.lax.stop_gradient(distances))
-    running = objectives.update_running(running, raw, decay=self.decay)
-    return objectives.perceptual(distances, running), running, raw
+    terms["chain"] = objectives.matching(chained, places)
+  return terms
 
 
 def equivariance(setup, net, batch_stats, maps, features):
   """Computes L_equiv of the (i, j) maps, along the flow of their f'."""
   c, _ = net(batch_stats, "match", *features)
-  match = flow.hard_correspondence
-  if not setup.hard_flow:
-    temperature = setup.flow_temperature
+  match, temperature = flow.hard_correspondence, setup.flow_temperature
+  if setup.flow_reach:
+    match = partial(flow.refined_correspondence, reach=setup.flow_reach)
+    match = partial(match, temperature=temperature)
+  elif not setup.hard_flow:
     match = partial(flow.soft_correspondence, temperature=temperature)
   return objectives.equivariance(*maps, match(c), match(flow.swap_images(c)))
 
@@ -110,8 +88,8 @@ def views_terms(setup, weights, net, perceptual, state, images, keys):
   """Computes the terms of synthetic pairs.
 
   L_pairs, what ties the landmarks of the two views (L_equiv by the flow, L_warp
-  by the warp itself), and L_apart, without which L_warp could put all landmarks
-  on the one spot that is easiest to follow.
+  by the warp itself), L_apart, without which L_warp could put all landmarks on
+  the one spot that is easiest to follow, and what teaches the flow.
 
   Args:
     setup, weights, net, perceptual: as in `loss_terms`.
@@ -141,6 +119,9 @@ def views_terms(setup, weights, net, perceptual, state, images, keys):
     maps = jnp.split(pose.maps, 2)
     features = jnp.split(jax.lax.stop_gradient(f_flow), 2)
     terms["equiv"] = equivariance(setup, net, stats, maps, features)
+  if weights["match"] or weights["chain"]:
+    features = jnp.split(f_flow, 2)
+    terms |= matches(setup, weights, net, stats, features, source_warp)
   if weights["pairs"]:
     appearance, stats = net(
       stats, lambda model, x: model.appearance(x, train=True), f[n:]
@@ -234,7 +215,7 @@ def loss_terms(setup, weights, params, state, frozen, images, keys):
     jax.vmap(lambda key: jax.random.split(key, 3))(keys), 1, 0
   )
   parts = []
-  if any(weights[name] for name in ("pairs", "warp", "apart")):
+  if any(weights[name] for name in VIEWS):
     pair = view_keys, colour_keys
     parts.append(
       views_terms(setup, weights, net, perceptual, state, images, pair)

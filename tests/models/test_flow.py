@@ -146,6 +146,25 @@ def test_soft_correspondence_is_the_expected_cell_of_i(temperature):
     np.testing.assert_allclose(got[b, v, u], want / total, atol=1e-5)
 
 
+@pytest.mark.parametrize("reach", [1, 2])
+def test_refined_correspondence_is_the_expectation_round_the_best(reach):
+  """Cells further than the reach from the argmax do not count."""
+  c = normal(8, 2, 4, 5, 3, 4)
+  got = jax.jit(
+    lambda c: flow.refined_correspondence(c, reach=reach, temperature=0.5)
+  )(c)
+  exps = np.exp(c.astype(float) / 0.5)
+  for b, v, u in cells(2, 3, 4):
+    best = np.unravel_index(c[b, :, :, v, u].argmax(), (4, 5))
+    want, total = np.zeros(2), 0.0
+    for y, x in cells(4, 5):
+      if max(abs(y - best[0]), abs(x - best[1])) <= reach:
+        weight = exps[b, y, x, v, u]
+        want += weight * ((np.array([x, y]) + 0.5) / (5, 4) * 2 - 1)
+        total += weight
+    np.testing.assert_allclose(got[b, v, u], want / total, atol=1e-5)
+
+
 @pytest.mark.parametrize("layer", LAYERS)
 def test_layer_agrees_with_a_4d_loop(layer):
   """A layer is one 4-D convolution; the separable one with W2 (x) W1."""

@@ -244,6 +244,50 @@ def test_weak_flow_is_low_when_positives_match_and_negatives_do_not():
   np.testing.assert_allclose(loss(flat, sharp), 0.75, rtol=1e-5)
 
 
+def test_matching_agrees_with_loops_and_leaves_out_what_is_not_seen():
+  """Minus the log of each cell's own map, read where the cell belongs."""
+  rng = np.random.default_rng(0)
+  scores = rng.normal(size=(2, 3, 4, 2, 3))
+  probability = np.exp(scores) / np.exp(scores).sum((1, 2), keepdims=True)
+  places = rng.uniform(-1.5, 1.5, (2, 2, 3, 2))
+  logs = [
+    [
+      math.log(slow_read(probability[i, :, :, r, c, None], *places[i, r, c])[0])
+      for r, c in np.ndindex(2, 3)
+      if np.abs(places[i, r, c]).max() < 1
+    ]
+    for i in range(2)
+  ]
+  assert len(logs[0]) != len(logs[1]) and all(0 < len(x) < 6 for x in logs)
+  got = jax.jit(objectives.matching)(
+    probability.astype("f4"), places.astype("f4")
+  )
+  want = -np.mean([np.mean(each) for each in logs])
+  np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
+def test_matching_is_zero_for_the_true_match_only():
+  """One-hot maps at the true cells cost nothing, at others a lot."""
+  centre = lambda i, n: (2 * i + 1) / n - 1  # noqa: E731
+  places = np.array([[[[centre(2, 4), centre(1, 3)]]]], "f4")
+  probability = np.zeros((1, 3, 4, 1, 1), "f4")
+  probability[0, 1, 2] = 1
+  assert float(objectives.matching(probability, places)) < 1e-5
+  assert float(objectives.matching(probability[:, ::-1, ::-1], places)) > 10
+
+
+def test_chained_probabilities_agree_with_loops():
+  """All ways from a cell of j through a cell of k to a cell of i add up."""
+  rng = np.random.default_rng(1)
+  out, into = rng.uniform(size=(2, 1, 2, 3, 2, 3)).astype("f4")
+  want = np.zeros_like(out)
+  for i in np.ndindex(2, 3):
+    for k in np.ndindex(2, 3):
+      for j in np.ndindex(2, 3):
+        want[0, *i, *j] += out[0, *i, *k] * into[0, *k, *j]
+  np.testing.assert_allclose(objectives.chained(out, into), want, rtol=1e-5)
+
+
 def test_total_is_the_weighted_sum():
   """Eq. 5 sums the terms at hand; weights of absent terms do not matter."""
   terms = {"cycle": jnp.array(2.0), "inv": jnp.array(3.0)}

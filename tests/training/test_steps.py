@@ -36,7 +36,13 @@ from tests.reference import float64
 
 STAGES = ("pairs", "flow", "cycle")
 WEIGHTS = {
-  "pairs": {"pairs": 1.0, "warp": 1.0, "apart": 0.5},
+  "pairs": {
+    "pairs": 1.0,
+    "warp": 1.0,
+    "apart": 0.5,
+    "match": 0.5,
+    "chain": 0.5,
+  },
   "flow": {"flow": 1.0},
   "cycle": {
     "pairs": 1.0,
@@ -358,7 +364,7 @@ def split(x):
 
 
 class LinearNetworks:
-  """Stands for `terms.Networks`."""
+  """Stands for `networks.Networks`."""
 
   def __init__(self, params):
     self.params, self.calls = params, Counter()
@@ -407,7 +413,7 @@ STATE = types.SimpleNamespace(
 
 
 def mean_square(target, output, running, mask=1.0):
-  """Stands for `terms.Perceptual`: the mean of mask * difference squared."""
+  """Stands for `networks.Perceptual`: the mean of mask * difference squared."""
   return jnp.mean(mask * (target - output) ** 2), running, {}
 
 

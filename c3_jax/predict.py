@@ -21,13 +21,19 @@ logger = logging.getLogger("c3_jax.predict")
 def define_flags():
   """Defines the flags of this command."""
   cli.define_path("workdir", None, "Folder of the run.")
-  cli.define_path("images", None, "Folder or pattern of images.")
-  cli.define_out("The csv file to write.")
+  cli.define_path("images", None, "Folder or pattern of images and clips.")
+  cli.define_out("The csv file to write, or COCO keypoints as FILE.json.")
   cli.define_path(
     "overlay", "", "Folder for images with their landmarks drawn in."
   )
   cli.define_path(
     "regressor", "", "An eval/DATASET.json: estimate its annotated points too."
+  )
+  flags.DEFINE_string(
+    "smooth", "none", "Of clips: one-euro for less jitter, or none."
+  )
+  flags.DEFINE_bool(
+    "mirror_check", False, "Count landmarks that changed sides, as swap."
   )
   flags.DEFINE_integer("batch_size", 32, "Images at once.")
   flags.DEFINE_integer("step", None, "Step of the checkpoint; else the best.")
@@ -46,6 +52,8 @@ def main():
     batch_size=flags.FLAGS.batch_size,
     step=flags.FLAGS.step,
     overwrite=flags.FLAGS.overwrite,
+    smooth=flags.FLAGS.smooth,
+    mirror_check=flags.FLAGS.mirror_check,
   )
   logger.info(
     "Wrote %s: %d images, %d warning(s).", flags.FLAGS.out, done, len(failed)

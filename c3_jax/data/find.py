@@ -16,6 +16,9 @@ SUFFIXES = (
   *(".tif", ".tiff"),
 )
 
+# Of `video`, which takes GIF and TIFF files of several pages, too.
+VIDEOS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg")
+
 # Folders of storage boxes and systems: small copies, and what was deleted.
 SYSTEM = (
   *(
@@ -84,7 +87,7 @@ def _hidden(name):
 
 
 def _is_image(name):
-  return name.lower().endswith(SUFFIXES)
+  return name.lower().endswith(SUFFIXES + VIDEOS)
 
 
 def _count(folder):

@@ -1,13 +1,17 @@
-"""The csv file of the landmarks of image files, and their overlays."""
+"""The landmarks of image files and clips, in a file, and their overlays."""
 
+import collections
 import concurrent.futures
-import csv
 import logging
 import os
 import time
 
-from c3_jax.data import find
+import cv2
+
+from c3_jax.data import find, video
 from c3_jax.errors import UserError
+from c3_jax.evaluation import mirror
+from c3_jax.inference import formats, smoothing
 from c3_jax.inference.predictor import load
 from c3_jax.runtime import files, paths
 from c3_jax.runtime.output import Output, begins
@@ -17,8 +21,7 @@ logger = logging.getLogger(__name__)
 _LOG_SECONDS = 5
 _OVERLAYS_NAMED = 10  # Of those that could not be drawn.
 
-# The first line of `_header`.
-_OURS = rb"file(,x\d+,y\d+)+(,c\d+)+(,px\d+,py\d+)*\r?\n"
+SMOOTH = ("none", "one-euro")
 
 
 def write_landmarks(
@@ -31,16 +34,21 @@ def write_landmarks(
   batch_size=32,
   step=None,
   overwrite=False,
+  smooth="none",
+  mirror_check=False,
 ):
-  """Writes the landmarks of image files into a csv file.
+  """Writes the landmarks of image files and clips into a file.
 
   Args:
     workdir, step, regressor: as `load`.
     images: a folder, a file or a pattern, as `find.find`.
-    out: the csv file to write: whole, or not at all.
+    out: the file to write, whole or not at all: COCO keypoints if its name
+      ends in .json, else csv.
     overlay: folder for an image with its landmarks of each file, or "".
     batch_size: files at once.
     overwrite: whether `out` may replace a file that is no such table.
+    smooth: one of `SMOOTH`, for the frames of clips.
+    mirror_check: whether to look for landmarks that have changed sides.
 
   Returns:
     (number of files done, list of the names of those that cannot be read).
@@ -50,18 +58,27 @@ def write_landmarks(
   """
   if batch_size < 1:
     raise UserError(f"--batch_size={batch_size}: use 1 or more.")
+  if smooth not in SMOOTH:
+    raise UserError(f"--smooth={smooth}: use {' or '.join(SMOOTH)}.")
   overlay = paths.local(overlay, "--overlay")
   root, names = find.find(paths.local(images, "--images"), overlay)
   sources = [os.path.join(root, name) for name in names]
+  out = paths.local(out, "--out")
+  form = formats.Coco if out.lower().endswith(".json") else formats.Table
   output = Output(
-    paths.local(out, "--out"),
-    lambda path: begins(path, _OURS),
+    out,
+    lambda path: begins(path, form.OURS),
     inputs=[*sources, regressor, os.path.join(workdir, regressor)],
     overwrite=overwrite,
   )
   output.check()
+  clips = [video.length(source) for source in sources if video.is_clip(source)]
+  total = len(names) - len(clips) + sum(clips)
   predictor = load(
-    workdir, step, regressor=regressor, batch_size=min(batch_size, len(names))
+    workdir,
+    step,
+    regressor=regressor,
+    batch_size=max(1, min(batch_size, total)),
   )
   logger.info(
     "%d files, %d landmarks of step %d, %d files at once.",
@@ -70,66 +87,64 @@ def write_landmarks(
     predictor.step,
     predictor.batch_size,
   )
-  # Names of files may be bytes that are not UTF-8.
-  with output.open(
-    "w", newline="", encoding="utf-8", errors="surrogateescape"
-  ) as file:
-    table = csv.writer(file, lineterminator="\n")
-    table.writerow(_header(predictor.k, predictor.n_annotated))
+  if mirror_check:
+    predictor.check_mirror(workdir, sources)
+    partners = mirror.line(predictor.partner + 1)
+    logger.info("Mirror partners: %s.", partners)
+  with output.open("w", **form.OPTIONS) as file:
+    table = form(file, predictor, clips=bool(clips))
+    change = smoothing.Smoother() if smooth == "one-euro" else lambda x: x
     draw = _Overlays(root, overlay, overwrite) if overlay else None
-    failed = _write_all(predictor, table, names, sources, draw)
+    failed = _write_all(
+      predictor.batches(names, sources), table, names, total, change, draw
+    )
+    table.close()
     if len(failed) == len(names):
       raise UserError(
         f"none of the {len(names)} files of {images} can be read: convert "
-        "them to JPEG or PNG."
+        "them to JPEG or PNG, clips to MP4."
       )
   return len(names) - len(failed), failed
 
 
-def _header(k, n_annotated):
-  """Names the columns of `_row`; see docs/predict.md."""
-  return [
-    "file",
-    *(f"{axis}{i + 1}" for i in range(k) for axis in "xy"),
-    *(f"c{i + 1}" for i in range(k)),
-    *(f"p{axis}{i + 1}" for i in range(n_annotated) for axis in "xy"),
-  ]
-
-
-def _row(found):
-  """Lists the fields of a `Landmarks`."""
-  row = [found.name, *(f"{x:.3f}" for x in found.points.flat)]
-  row += [f"{c:.4f}" for c in found.confidence]
-  if found.annotated is not None:
-    row += [f"{x:.3f}" for x in found.annotated.flat]
-  return row
-
-
-def _write_all(predictor, table, names, sources, draw):
+def _write_all(batches, table, names, total, change, draw):
   """Predicts and writes all files: the names of those that cannot be read."""
-  failed, done = [], 0
+  failed, done, tracks = [], 0, collections.defaultdict(list)
   start = logged = time.monotonic()
   with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-    for batch, errors in predictor.batches(names, sources):
+    for batch, errors in batches:
       for i, error in errors.items():
         logger.warning("Left out: %s", error)
         failed.append(names[i])
-      table.writerows(map(_row, batch))
+      batch = [change(found) for found in batch]
+      for found in batch:
+        table.add(found)
       if draw:
-        list(pool.map(draw, batch))  # `list` re-raises their exceptions.
+        images = [found for found in batch if found.frame is None]
+        list(pool.map(draw, images))  # `list` re-raises their exceptions.
+        for found in batch if not images else []:
+          tracks[found.name].append((found.points, found.annotated))
       done += len(batch) + len(errors)
-      left = len(names) - done
-      if left and time.monotonic() - logged > _LOG_SECONDS:
+      if time.monotonic() - logged > _LOG_SECONDS:
         logged = time.monotonic()
-        speed = done / (logged - start)
-        logger.info(
-          "%d of %d files, %.0f a second, %.0f s left.",
-          done,
-          len(names),
-          speed,
-          left / speed,
-        )
+        _tell(done, total, logged - start)
+  if total > len(names):
+    _tell(done, done, time.monotonic() - start)
+  for name, track in tracks.items():
+    draw.clip(name, track)
   return failed
+
+
+def _tell(done, total, seconds):
+  """Logs the progress; what clips say of their lengths is a guess."""
+  speed = done / max(seconds, 1e-9)
+  logger.info(
+    "%d of %d images and frames, %.1f a second, %.0f s left.",
+    done,
+    max(done, total),
+    speed,
+    max(0, total - done) / speed if speed else 0,
+  )
 
 
 class _Overlays:
@@ -140,27 +155,30 @@ class _Overlays:
     self._failed = 0
 
   def __call__(self, found):
-    """Draws that of one `Landmarks`; may be called on threads."""
+    """Draws that of one image's `Landmarks`; may be called on threads."""
     # It imports matplotlib, for its colours.
     from c3_jax.figures import overlay
 
+    self._save(overlay.save, found.name, ".png", found.points, found.annotated)
+
+  def clip(self, name, track):
+    """Draws that of a clip; track is as of `overlay.save_clip`."""
+    from c3_jax.figures import overlay
+
+    self._save(overlay.save_clip, name, ".mp4", track)
+
+  def _save(self, save, name, suffix, *drawn):
     # The whole name is kept, so that no two files meet.
-    target = os.path.join(self._folder, f"{found.name}.png")
+    target = os.path.join(self._folder, f"{name}{suffix}")
     try:
       folder = os.path.realpath(self._folder)
       if os.path.commonpath([folder, os.path.realpath(target)]) != folder:
         raise UserError(f"{target} lies outside of --overlay={self._folder}.")
-      source = os.path.join(self._root, found.name)
-      overlay.save(
-        source,
-        target,
-        found.points,
-        found.annotated,
-        overwrite=self._overwrite,
-      )
-    except (OSError, ValueError, MemoryError) as error:
+      source = os.path.join(self._root, name)
+      save(source, target, *drawn, overwrite=self._overwrite)
+    except (OSError, ValueError, MemoryError, cv2.error) as error:
       self._failed += 1
       if self._failed < _OVERLAYS_NAMED:
-        logger.warning("No overlay of %s: %s", found.name, files.reason(error))
+        logger.warning("No overlay of %s: %s", name, files.reason(error))
       elif self._failed == _OVERLAYS_NAMED:
         logger.warning("More overlays that fail are not named.")

@@ -57,9 +57,10 @@ def scan(
   names = [str(names[i]) for i in good]
   seen, points = float(frame.seen(sizes).mean()), None
   if pixels is not None:
+    of = sizes
     if pixels_size is not None:
-      sizes = np.broadcast_to(pixels_size, (len(paths), 2))[good]
-    points = frame.file_to_coords(np.asarray(pixels)[good], sizes)
+      of = np.broadcast_to(pixels_size, (len(paths), 2))[good]
+    points = frame.file_to_coords(np.asarray(pixels)[good], of)
   if cache:
     dataset = in_memory.ArrayDataset(
       images, points, names, image_size=frame.image_size
@@ -70,7 +71,7 @@ def scan(
     dataset = streaming.StreamingDataset(
       [paths[i] for i in good], frame, points=points, names=names, **options
     )
-  dataset.seen = seen
+  dataset.seen, dataset.sizes = seen, sizes
   return dataset
 
 

@@ -6,12 +6,15 @@ digest: Orbax does not notice a changed byte in the numbers themselves.
 """
 
 import contextlib
+import errno
+import gc
 import hashlib
 import json
 import logging
 import pathlib
 import re
 import shutil
+import sys
 
 import jax
 import numpy as np
@@ -23,6 +26,7 @@ from c3_jax.runtime import hosts
 logger = logging.getLogger(__name__)
 
 RECENT = 2
+MARGIN = 2**20  # Bytes of free disk that a save needs besides its arrays.
 UNFINISHED = ".orbax-checkpoint-tmp"  # In the name of a save that goes on.
 BROKEN = (ValueError, KeyError, TypeError, OSError)  # Orbax on broken files.
 
@@ -47,6 +51,7 @@ class Checkpoints(contextlib.AbstractContextManager):
       Damaged: the folder cannot be opened as it is.
     """
     self._path = pathlib.Path(workdir).resolve() / "checkpoints"
+    self._failed = False
     self._notes = {
       int(path.name): _read_notes(path)
       for path in self._path.glob("*")
@@ -80,7 +85,10 @@ class Checkpoints(contextlib.AbstractContextManager):
     return [step for step, notes in self._notes.items() if not notes]
 
   def __exit__(self, *args):
-    self._checkpointer.close()
+    # After a save that failed, Orbax raises its error again.
+    with _quiet(), contextlib.suppress(*BROKEN if self._failed else ()):
+      self._checkpointer.close()
+      self._checkpointer = None
 
   def should_preserve(self, checkpoints, *, context):
     """Answers Orbax after a save: which of its checkpoints to keep."""
@@ -110,7 +118,9 @@ class Checkpoints(contextlib.AbstractContextManager):
     return self.latest if best is None else best
 
   def notes(self, step):
-    """Gives error, pending and n_train of `save`, and the digest.
+    """Gives error, pending, n_train and data of `save`, and the digest.
+
+    Older checkpoints have no data.
 
     Raises:
       Damaged: they cannot be read.
@@ -119,7 +129,7 @@ class Checkpoints(contextlib.AbstractContextManager):
       raise Damaged(f"{self._path}/{step} is damaged: no notes.")
     return self._notes[step]
 
-  def save(self, state, *, error=None, pending=(), n_train=None):
+  def save(self, state, *, error=None, pending=(), n_train=None, data=None):
     """Saves the state under its step; whole, or not at all.
 
     Args:
@@ -127,6 +137,10 @@ class Checkpoints(contextlib.AbstractContextManager):
       error: percent on held-out training images, if measured.
       pending: list of dicts name -> float, metrics that are not written yet.
       n_train: number of training images.
+      data: what the training images are, for JSON.
+
+    Raises:
+      UserError: the disk is full, or not to be written.
     """
     state = jax.device_get(state)
     step = int(state.step)
@@ -135,12 +149,34 @@ class Checkpoints(contextlib.AbstractContextManager):
       "pending": list(pending),
       "n_train": n_train,
     }
+    if data is not None:
+      notes["data"] = data
     notes["digest"] = _digest(_by_name(state), notes)
     self._notes[step] = notes
     hosts.wait("saving")
-    # Forced: what Orbax would decide by itself differs between processes.
-    self._checkpointer.save(step, state, force=True, custom_metadata=notes)
+    before = self.latest
+    try:
+      with _quiet():
+        self._check_space(state)
+        # Forced: what Orbax would decide by itself differs between processes.
+        self._checkpointer.save(step, state, force=True, custom_metadata=notes)
+    except (*BROKEN, RuntimeError) as error:
+      self._failed = True
+      raise UserError(
+        f"{self._path}/{step} cannot be saved "
+        f"({str(error).strip().rpartition(': ')[2]}): free or mend the disk "
+        "and start again; the newest checkpoint is "
+        + ("none." if before is None else f"that of step {before}.")
+      ) from error
     self._notes = {step: self._notes[step] for step in self.steps}
+
+  def _check_space(self, state):
+    """Raises OSError where the disk is full: Orbax would write pages."""
+    needed = sum(np.asarray(x).nbytes for x in jax.tree.leaves(state))
+    if shutil.disk_usage(self._path).free < needed + MARGIN:
+      raise OSError(
+        errno.ENOSPC, f"{needed:,} bytes: no space left on the disk"
+      )
 
   def restore(self, template, step, *, partial=False):
     """Reads the checkpoint of a step: a tree of NumPy arrays.
@@ -225,20 +261,26 @@ def _read_notes(path):
   """Reads the notes of a checkpoint; None where they cannot be read."""
   with _quiet(), contextlib.suppress(*BROKEN):
     notes = ocp.metadata(path).custom_metadata
-    if notes and notes.keys() == {"error", "pending", "n_train", "digest"}:
+    needed = {"error", "pending", "n_train", "digest"}
+    if notes and notes.keys() - {"data"} == needed:
       return notes
   return None
 
 
 @contextlib.contextmanager
 def _quiet():
-  """Silences the log: Orbax writes pages about a broken file."""
-  before = logging.root.manager.disable
+  """Silences the log: Orbax writes pages about a broken file or disk."""
+  before = logging.root.manager.disable, sys.excepthook
   logging.disable()
+  sys.excepthook = lambda *_: None  # Of threads that are not Python's.
   try:
     yield
+  except BaseException:
+    gc.collect()  # What asyncio has to say when it forgets a task.
+    raise
   finally:
-    logging.disable(before)
+    logging.disable(before[0])
+    sys.excepthook = before[1]
 
 
 def _by_name(tree):

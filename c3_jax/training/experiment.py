@@ -101,7 +101,7 @@ def _merged(config, run: Trained, workdir):
       )
   result = config.copy_and_resolve_references().unlock()
   for key, value in run.config.items():
-    if key not in ("data", "eval"):
+    if key not in ("data", "eval", "accept_changes"):
       result[key] = value
   if config.data.name != run.config.data.name and not config.eval.name:
     # The figures of the dataset trained on stay.

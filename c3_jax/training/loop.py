@@ -89,7 +89,8 @@ def go_on(experiment: Experiment, lock, first=None):
     if checkpoints.latest is None and given:
       # From here on the given weights are not needed: neither to go on, nor to
       # evaluate the untrained network.
-      checkpoints.save(begin.state, n_train=len(experiment.splits.train))
+      identity = resume.identity(experiment.splits.train)
+      checkpoints.save(begin.state, **identity)
     return train(experiment, checkpoints, begin, check=lock.check)
 
 
@@ -122,6 +123,7 @@ def train(experiment: Experiment, checkpoints, begin, hooks=(), check=None):
     start_step=step,
     shard=(jax.process_index(), jax.process_count()),
   )
+  identity = resume.identity(data)
   diagnose = Diagnostics(config, evaluator, data, stages)
   with (
     log.Writer(experiment.workdir, step) as writer,
@@ -175,7 +177,7 @@ def train(experiment: Experiment, checkpoints, begin, hooks=(), check=None):
             # it, the flow head may have learned nothing yet.
             error=error if stage is stages[-1] else None,
             pending=log.as_floats(recent),
-            n_train=len(data),
+            **identity,
           )
         if writing:
           clock.log(step, stage, record)

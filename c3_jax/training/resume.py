@@ -1,11 +1,14 @@
 """Where a run starts: afresh, from another run, or where it was stopped."""
 
+import hashlib
 import json
 import logging
+import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
+import numpy as np
 
 from c3_jax.errors import UserError
 from c3_jax.models import initial, porting
@@ -17,6 +20,9 @@ logger = logging.getLogger(__name__)
 
 # What may differ between a run and its continuation.
 FREE = ("eval", "log_every", "checkpoint_every", "accept_changes", "init")
+# Where and how images are read: they may move, if they are the same.
+PLACES = ("data.root", "data.extra_root", "data.tfds_dir", "data.cache")
+PLACES += ("data.packed", "data.landmarks")
 
 
 class Start(NamedTuple):
@@ -34,56 +40,117 @@ class Start(NamedTuple):
 def check(experiment, checkpoints):
   """Refuses to continue a run with another config or other data.
 
+  The images may lie elsewhere, or be loaded in another way, if they are the
+  same.
+
   Raises:
-    UserError: names the keys that differ, or both numbers of images.
+    UserError: names the keys that differ, or how the images do.
   """
   step = checkpoints.latest
   if step is None:
     return
   config, workdir = experiment.config, experiment.workdir
-  changes = _changes(experiment, step)
-  _refuse(config, f"{workdir} was trained with {'; '.join(changes)}", changes)
-  # Epochs would have another length, and their order would be another.
-  before, now = checkpoints.notes(step)["n_train"], len(experiment.splits.train)
-  _refuse(
-    config,
-    f"{workdir} was trained on {before} images of config.data, not on {now}",
-    before != now,
-  )
+  before, now = checkpoints.notes(step), identity(experiment.splits.train)
+  changes = _changes(experiment, step, same_data=_same(before, now))
+  _refuse(config, f"{workdir} was trained with", changes)
+  if before["n_train"] != now["n_train"]:
+    # Epochs would have another length, and their order would be another.
+    change = f"{before['n_train']} images of config.data, not on"
+    change += f" {now['n_train']}"
+    _refuse(config, f"{workdir} was trained on", {"data": change})
+  elif _same(before, now) is False:
+    change = "images of config.data with other names or sizes"
+    _refuse(config, f"{workdir} was trained on", {"data": change})
 
 
-def _changes(experiment, step):
+def identity(dataset):
+  """Tells what the images of a dataset are: notes for their checkpoints.
+
+  That is their number, and under "data" digests of their names, without
+  folders, and of their sizes in pixels (None where files were not opened).
+  """
+  names = [os.path.basename(name) for name in dataset.names]
+  pairs = getattr(dataset, "pairs", None)
+  sizes = getattr(dataset, "sizes", None)
+  return {
+    "n_train": len(dataset),
+    "data": {
+      "names": _digest(names, None if pairs is None else pairs.tolist()),
+      "sizes": None if sizes is None else _digest(np.asarray(sizes).tolist()),
+    },
+  }
+
+
+def _digest(*values):
+  return hashlib.blake2b(
+    json.dumps(values).encode(), digest_size=16
+  ).hexdigest()
+
+
+def _same(before, now):
+  """Tells whether images are the same; None of an older checkpoint."""
+  old, new = before.get("data"), now["data"]
+  if old is None:
+    return None
+  sizes = old["sizes"] == new["sizes"] or None in (old["sizes"], new["sizes"])
+  return old["names"] == new["names"] and sizes
+
+
+def _changes(experiment, step, *, same_data):
   """Compares with config.json, but for what only matters later.
 
   That is evaluation, logging, and the stages that have not begun.
+
+  Returns:
+    dict key -> text; empty where there is no config.json.
   """
   if not (experiment.workdir / "config.json").exists():
-    return []
+    return {}
   free = FREE + tuple(
     f"stages.{stage.name}" for stage in experiment.stages if stage.start >= step
   )
+  # What is compared by its images, and of older checkpoints by its place.
+  free += PLACES if same_data is not None else ()
   before = flat(load_config(experiment.workdir))
   now = flat(experiment.config)
-  return [
-    f"config.{key}={before.get(key)!r}, not {now.get(key)!r}"
+  return {
+    key: f"config.{key}={before.get(key)!r}, not {now.get(key)!r}"
     for key in sorted(before.keys() | now.keys())
-    # A key that this version no longer has counts as empty.
-    if (before.get(key) or None) != (now.get(key) or None)
-    and not under(key, free)
-    # Ported weights may lie elsewhere; whether they are used may not change.
-    and not (under(key, ["weights"]) and before.get(key) and now.get(key))
-  ]
+    if not _alike(key, before.get(key), now.get(key)) and not under(key, free)
+  }
 
 
-def _refuse(config, message, changed):
-  if not changed:
-    return
-  if not config.accept_changes:
+def _alike(key, before, now):
+  """Tells whether two values of a key mean the same."""
+  # A key that this version no longer has counts as empty.
+  if (before or None) == (now or None):
+    return True
+  # Ported weights may lie elsewhere; whether they are used may not change.
+  if under(key, ["weights"]):
+    return bool(before and now)
+  if under(key, PLACES) and isinstance(before, str) and isinstance(now, str):
+    return os.path.realpath(before) == os.path.realpath(now)
+  return False
+
+
+def _refuse(config, message, changes):
+  """Refuses changes, a dict key -> text, that `accept_changes` lacks."""
+  accepted = str(config.accept_changes or "").replace(" ", "").split(",")
+  for name in filter(None, accepted):
+    if not any(under(key, [name]) for key in flat(config)):
+      raise UserError(
+        f"config.accept_changes={name} is no key: name the keys that may "
+        "change, with commas."
+      )
+  refused = [key for key in changes if not under(key, filter(None, accepted))]
+  text = f"{message} {'; '.join(changes.values())}"
+  if refused:
     raise UserError(
-      f"{message}: use the same, or another --workdir, or go on regardless "
-      "with --config.accept_changes=True."
+      f"{text}: use the same, or another --workdir, or go on regardless with "
+      f"--config.accept_changes={','.join(changes)}."
     )
-  logger.warning("%s; going on, as config.accept_changes says.", message)
+  if changes:
+    logger.warning("%s; going on, as config.accept_changes says.", text)
 
 
 def newest(experiment, checkpoints, first=None) -> Start:
@@ -181,11 +248,8 @@ def note_weights(experiment, step):
       f"{noted['vgg']['source']} (SHA-256 {noted['vgg']['source_sha256']})"
       for noted in (before, now)
     )
-    _refuse(
-      config,
-      f"{workdir} was trained with the VGG of {old}, config.weights.vgg holds "
-      f"that of {new}",
-      old != new,
-    )
+    change = f"the VGG of {old}, config.weights.vgg holds that of {new}"
+    changes = {"weights.vgg": change} if old != new else {}
+    _refuse(config, f"{workdir} was trained with", changes)
   if now != before and jax.process_index() == 0:
     files.write_json(path, now)

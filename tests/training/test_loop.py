@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import types
 
 import jax
 import jax.numpy as jnp
@@ -291,6 +292,29 @@ def test_unlucky_run_ends_as_if_nothing_had_been(
   assert_same_run(tmp_path, straight[0])
 
 
+def test_a_workdir_that_goes_ends_the_run(tmp_path, monkeypatch):
+  """Removed while it trains: an error, not a success that left nothing."""
+  workdir = tmp_path / "run"
+  interrupt(monkeypatch, 3, lambda: shutil.rmtree(workdir))
+  with pytest.raises(UserError, match="run was removed or replaced while"):
+    loop.train_and_evaluate(get_config(), workdir)
+
+
+def test_a_full_disk_ends_the_run_and_keeps_what_was_saved(
+  straight, tmp_path, monkeypatch
+):
+  """One line names the checkpoint that stays; with more space it goes on."""
+  usage = types.SimpleNamespace(free=1000)
+  with monkeypatch.context() as patch:
+    full = lambda: patch.setattr(shutil, "disk_usage", lambda _: usage)  # noqa: E731
+    interrupt(patch, 7, full)
+    with pytest.raises(UserError, match="8 cannot be saved .*that of step 4"):
+      loop.train_and_evaluate(get_config(), tmp_path)
+  assert kept(tmp_path) == [4]
+  loop.train_and_evaluate(get_config(), tmp_path, mode="train")
+  assert_same_run(tmp_path, straight[0])
+
+
 def test_divergence_before_any_checkpoint_says_so(tmp_path, monkeypatch):
   """Parameters that blow up at once leave no checkpoint to name."""
   monkeypatch.setattr(parallel, "pmap_step", poisoned(1))
@@ -357,8 +381,15 @@ def test_all_changes_are_named_and_can_be_accepted(copy, caplog):
   words = str(error.value)
   assert "config.optimizer.weight_decay=0.0, not 0.5" in words
   assert "config.perceptual.decay=0.99, not 0.5" in words
-  assert "--config.accept_changes=True" in words and "\n" not in words
-  config = get_config(**changes, accept_changes=True)
+  keys = "optimizer.weight_decay,perceptual.decay"
+  assert f"--config.accept_changes={keys}." in words and "\n" not in words
+  with pytest.raises(UserError, match="config.perceptual.decay=0.99, not 0.5"):
+    loop.train_and_evaluate(
+      get_config(**changes, accept_changes="optimizer"), copy
+    )
+  with pytest.raises(UserError, match="accept_changes=True is no key"):
+    loop.train_and_evaluate(get_config(**changes, accept_changes="True"), copy)
+  config = get_config(**changes, accept_changes=keys)
   loop.train_and_evaluate(config, copy, mode="train")
   assert "config.perceptual.decay=0.99, not 0.5" in caplog.text
   written = json.loads((copy / "config.json").read_text())

@@ -1,14 +1,21 @@
 """Runs of older versions go on, and lend their networks."""
 
+import pathlib
+import shutil
+
 import jax
 import numpy as np
+import pytest
+from PIL import Image
 
+from c3_jax.data import fake
+from c3_jax.errors import UserError
 from c3_jax.models import initial
 from c3_jax.runs import Checkpoints, write_config
 from c3_jax.training import resume
 from c3_jax.training.experiment import Experiment
 from c3_jax.training.state import enter, state_at_0
-from configs import synthetic
+from configs import folder, synthetic
 
 
 def test_a_shared_running_mean_starts_both_terms(tmp_path):
@@ -38,3 +45,84 @@ def test_a_shared_running_mean_starts_both_terms(tmp_path):
   for found in (gone_on, started):
     assert found.running == {"pairs": shared, "cycle": shared}
     jax.tree.map(np.testing.assert_array_equal, found.variables, variables)
+
+
+@pytest.fixture(scope="module")
+def folder_run(tmp_path_factory):
+  """(root, workdir) of a run on a folder, saved at step 4."""
+  root, workdir = (tmp_path_factory.mktemp(name) for name in ("images", "run"))
+  fake.write_folder(root, train=8, test=4)
+  run = experiment_on(root, workdir)
+  with Checkpoints(workdir) as checkpoints:
+    state = resume.newest(run, checkpoints).state
+    identity = resume.identity(run.splits.train)
+    checkpoints.save(state.replace(step=np.int32(4)), **identity)
+  write_config(run.config, workdir)
+  return root, workdir
+
+
+def experiment_on(root, workdir, **changes):
+  """The experiment of a small run on the images of a folder."""
+  config = folder.get_config("test").unlock()
+  changes = {name.replace("__", "."): x for name, x in changes.items()}
+  config.update_from_flattened_dict({"data.root": str(root)} | changes)
+  return Experiment.of(config, pathlib.Path(workdir))
+
+
+def check(run):
+  """Runs `resume.check` on the checkpoints of a run."""
+  with Checkpoints(run.workdir) as checkpoints:
+    resume.check(run, checkpoints)
+
+
+def test_images_may_move_and_be_read_otherwise(folder_run, tmp_path):
+  """The same images in another folder, not kept in memory, are the same."""
+  root, workdir = folder_run
+  moved = shutil.copytree(root, tmp_path / "moved")
+  check(experiment_on(f"{root}/", workdir))
+  check(experiment_on(moved, workdir, data__cache=False))
+
+
+def rename(image):
+  """Gives an image file another name."""
+  image.rename(image.with_name(f"0{image.name}"))
+
+
+def enlarge(image):
+  """Gives an image file another content."""
+  Image.new("RGB", (70, 80)).save(image)
+
+
+@pytest.mark.parametrize("change", [rename, enlarge])
+def test_other_images_are_refused_unless_accepted(folder_run, tmp_path, change):
+  """As many images of other names, or other sizes, are not those of the run."""
+  root, workdir = folder_run
+  other = shutil.copytree(root, tmp_path / "other")
+  run = experiment_on(other, workdir)
+  change(other / "images" / run.splits.train.names[0])
+  if change is rename:
+    (other / "landmarks.csv").unlink()
+    # Also out of the number of training images.
+    for name in experiment_on(root, workdir).splits.test.names:
+      (other / "images" / name).unlink()
+  with pytest.raises(UserError, match=r"other names .*accept_changes=data\."):
+    check(experiment_on(other, workdir))
+  check(experiment_on(other, workdir, accept_changes="data"))
+
+
+def test_a_checkpoint_without_digests_is_compared_by_place(
+  folder_run, tmp_path
+):
+  """Runs of older versions go on where their images lie, however spelt."""
+  root, workdir = folder_run
+  workdir = shutil.copytree(workdir, tmp_path / "old")
+  run = experiment_on(root, workdir)
+  with Checkpoints(workdir) as checkpoints:
+    state = resume.newest(run, checkpoints).state
+    checkpoints.save(
+      state.replace(step=np.int32(6)), n_train=len(run.splits.train)
+    )
+  check(experiment_on(f"{root}/../{root.name}", workdir))
+  moved = shutil.copytree(root, tmp_path / "moved")
+  with pytest.raises(UserError, match="accept_changes=data.root"):
+    check(experiment_on(moved, workdir))

@@ -211,6 +211,18 @@ def trained(config):
   return full, compare.moved(config, "pose")
 
 
+def bare(runs):
+  """Lists the runs without numbers, for they had nothing annotated."""
+  groups = compare.grouped(runs)
+  lines = [
+    f"- {title}: {run.workdir}/figures"
+    for title, group in zip(compare.names(groups), groups, strict=True)
+    for run in group
+    if not run.reports
+  ]
+  return section("Nothing annotated: figures", lines and ["\n".join(lines)])
+
+
 def section(title, blocks):
   """Joins a heading and blocks as Markdown; "" without blocks."""
   return "\n\n".join([f"## {title}", *blocks]) if blocks else ""
@@ -232,14 +244,18 @@ def collect(workdirs):
     raise UserError("--workdirs is empty: name folders of runs, with commas.")
   runs = [compare.load(workdir) for workdir in workdirs]
   try:
-    parts = [regressions(runs), ablation(runs), alignments(runs)]
+    parts = [regressions(runs), ablation(runs), alignments(runs), bare(runs)]
   except KeyError as error:
     raise UserError(
       f"config.json of a run has no key {error}: train and evaluate all runs "
       "with one version of c3_jax."
     ) from error
+  except UserError:
+    raise
   # Of a report by hand anything may come.
-  except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
+  except (
+    *(ArithmeticError, AttributeError, LookupError, TypeError, ValueError),
+  ) as error:
     raise UserError(
       f"a report in eval/ of {', '.join(workdirs)} has another form than "
       f"evaluation writes ({error}): run c3_jax.main there with --mode=eval."
@@ -271,7 +287,10 @@ def draw(figure, workdirs):
 
 
 def _is_ours(path):
-  return begins(path, rb"## (Landmark regression|Ablation|Alignment) \(Table ")
+  kinds = (
+    rb"(Landmark regression|Ablation|Alignment) \(Table |Nothing annotated"
+  )
+  return begins(path, rb"## (" + kinds + rb")")
 
 
 def main():

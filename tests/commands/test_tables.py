@@ -7,7 +7,7 @@ import pytest
 
 from c3_jax import tables
 from c3_jax.errors import UserError
-from configs import celeba, pf_pascal, synthetic
+from configs import celeba, lsun, pf_pascal, synthetic
 
 MAFL = {"paper": "mafl", "name": "imm"}
 AFLW = {"paper": "aflw", "name": "imm", "release": "lmdis"}
@@ -302,6 +302,20 @@ def test_ablation_of_another_protocol_or_k_has_no_published_column(tmp_path):
     ]
     head, *_ = rows(tables.collect(folders), "## Ablation (Table 2)")
     assert head == ["cycle", "flow", "mafl, no intercept", "mafl, intercept"]
+
+
+def test_a_run_without_annotations_is_listed_with_its_figures(tmp_path):
+  """LSUN has no numbers; beside a run that has some it changes nothing."""
+  bare = write(tmp_path / "car", "", 0, {}, lsun)
+  (tmp_path / "car" / "figures").mkdir()
+  listed = f"- K = 10, cycle yes, flow yes: {bare}/figures\n"
+  text = tables.collect([bare])
+  assert text == f"## Nothing annotated: figures\n\n{listed}"
+  other = write(tmp_path / "faces", "", 0, {"x": report(1.0, 1.0)})
+  alone = tables.collect([other])
+  both = tables.collect([other, bare])
+  assert rows(both, "### x")[1][1:] == rows(alone, "### x")[1][1:]
+  assert "Nothing" not in alone and f"{bare}/figures" in both
 
 
 def test_mistakes_are_named(tmp_path, sweep):

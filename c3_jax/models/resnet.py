@@ -3,7 +3,8 @@
 Follows torchvision (v1.5: the stride sits in the 3x3 convolution of a
 bottleneck; explicit symmetric padding; BN eps 1e-5; an output stride below 32
 replaces strides by dilation as `replace_stride_with_dilation` does), so that
-its weights port one to one.
+its weights port one to one. Dilated blocks work on folded maps: see
+`dilation.py`.
 """
 
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from c3_jax.geometry import AnyArray
+from c3_jax.models import dilation
 
 Images = Float[AnyArray, "b H W 3"]
 Maps = Float[Array, "b _ _ _"]
@@ -60,17 +62,17 @@ def pointwise(x, kernel, strides, padding, **kwargs):
   return jnp.einsum("bhwc,cd->bhwd", x, kernel[0, 0])
 
 
-def conv(features, kernel, *, stride=1, dilation=1, **kwargs):
+def conv(features, kernel, *, stride=1, **kwargs):
   """Makes a convolution without bias, padded as torch pads it."""
-  padding = dilation * (kernel - 1) // 2
   if kernel == 1:
     kwargs["conv_general_dilated"] = pointwise
+  elif stride > 1:
+    kwargs["conv_general_dilated"] = dilation.strided
   return nn.Conv(
     features,
     (kernel, kernel),
     strides=stride,
-    kernel_dilation=dilation,
-    padding=padding,
+    padding=(kernel - 1) // 2,
     use_bias=False,
     kernel_init=nn.initializers.he_normal(),
     **kwargs,
@@ -80,21 +82,28 @@ def conv(features, kernel, *, stride=1, dilation=1, **kwargs):
 class Block(nn.Module):
   """Residual block: torchvision's bottleneck, or its basic block.
 
-  Maps [b, h, w, c] to [b, h / stride, w / stride, features], four times the
-  features for a bottleneck.
+  Maps [b, .., h, w, c] to [b, .., h / stride, w / stride, features], four
+  times the features for a bottleneck. `inside` is that of `dilation`: other
+  cells count neither in a norm nor in a convolution.
   """
 
   features: int
   bottleneck: bool
   stride: int
-  dilation: int
   norm: Any
   dtype: Any
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x, inside=None):
     out = self.features * (4 if self.bottleneck else 1)
-    layer = partial(conv, dilation=self.dilation, dtype=self.dtype)
+    layer = partial(conv, dtype=self.dtype)
+
+    def norm(x, name):
+      if inside is None:
+        return self.norm(name=name)(x)
+      mask = jnp.broadcast_to(inside, x.shape)
+      return self.norm(name=name)(x, mask=mask)
+
     # (kernel, stride) of each convolution.
     strided = (3, self.stride)
     plan = [(1, 1), strided, (1, 1)] if self.bottleneck else [strided, (3, 1)]
@@ -102,11 +111,13 @@ class Block(nn.Module):
     for i, (kernel, stride) in enumerate(plan, start=1):
       features = out if i == len(plan) else self.features
       y = nn.relu(y) if i > 1 else y
+      if kernel > 1 and inside is not None:
+        y = jnp.where(inside, y, 0)  # As padding is.
       y = layer(features, kernel, stride=stride, name=f"conv{i}")(y)
-      y = self.norm(name=f"bn{i}")(y)
+      y = norm(y, f"bn{i}")
     if x.shape != y.shape:
       x = layer(out, 1, stride=self.stride, name="downsample_conv")(x)
-      x = self.norm(name="downsample_bn")(x)
+      x = norm(x, "downsample_bn")
     return nn.relu(x + y)
 
 
@@ -150,8 +161,8 @@ class ResNet(nn.Module):
       if step == 2 and stride * 2 > self.output_stride:
         step, dilation = 1, dilation * 2
       stride *= step
-      plan.append((layer, 0, features, step, first_dilation))
-      plan += [(layer, j, features, 1, dilation) for j in range(1, blocks)]
+      rest = [(layer, j, features, 1, dilation) for j in range(1, blocks)]
+      plan += [(layer, 0, features, step, first_dilation), *rest][:blocks]
     return plan
 
   @nn.compact
@@ -165,15 +176,18 @@ class ResNet(nn.Module):
     x = nn.relu(norm(name="bn1")(x))
     if self.stem == "imagenet":
       x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+    x, size = x[:, None, None], x.shape[1:3]
     outputs = {}
-    for layer, place, features, stride, dilation in self.blocks():
-      x = outputs[layer] = Block(
+    for layer, place, features, stride, d in self.blocks():
+      x = Block(
         features,
         self.bottleneck,
         stride=stride,
-        dilation=dilation,
         norm=norm,
         dtype=self.dtype,
         name=f"layer{layer}_{place}",
-      )(x)
-    return outputs[3], outputs[4]
+      )(dilation.fold(x, d), dilation.inside(size, d))
+      if d == 1:
+        size = x.shape[3:5]
+      outputs[layer] = x, size
+    return tuple(dilation.unfold(*outputs[layer]) for layer in (3, 4))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from c3_jax.models import resnet
+from c3_jax.models import dilation, resnet
 from tests.reference import oracles, ported
 
 RNG = np.random.default_rng(0)
@@ -79,23 +79,26 @@ def block_variables(block):
   return variables
 
 
-@pytest.mark.parametrize("stride, dilation", [(2, 1), (1, 2)])
-def test_block_in_double_precision(stride, dilation):
+@pytest.mark.parametrize("stride, dilated", [(2, 1), (1, 2), (1, 4)])
+def test_block_in_double_precision(stride, dilated):
   """One bottleneck in float64 is torchvision's but for rounding."""
   torch.manual_seed(2)
   library = oracles.torchvision_models().resnet
   downsample = torch.nn.Sequential(
     torch.nn.Conv2d(16, 32, 1, stride, bias=False), torch.nn.BatchNorm2d(32)
   )
-  block = library.Bottleneck(16, 8, stride, downsample, dilation=dilation)
+  block = library.Bottleneck(16, 8, stride, downsample, dilation=dilated)
   block = oracles.randomise(block.double()).eval()
   x = RNG.normal(size=(2, 13, 10, 16))
   with torch.no_grad():
     want = oracles.to_numpy(block(torch.tensor(x).permute(0, 3, 1, 2)))
   with jax.enable_x64(True):
     norm = resnet.make_norm("frozen", train=False, dtype=jnp.float64)
-    ours = resnet.Block(8, True, stride, dilation, norm, jnp.float64)
-    got = jax.jit(ours.apply)(block_variables(block), jnp.asarray(x))
+    ours = resnet.Block(8, True, stride, norm, jnp.float64)
+    inside = dilation.inside(x.shape[1:3], dilated)
+    folded = dilation.fold(jnp.asarray(x)[:, None, None], dilated)
+    got = jax.jit(ours.apply)(block_variables(block), folded, inside)
+    got = dilation.unfold(got, want.shape[1:3])
     assert got.dtype == jnp.float64
   scale = np.abs(want).max()
   np.testing.assert_allclose(got, want, rtol=0, atol=1e-10 * scale)

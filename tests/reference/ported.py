@@ -4,7 +4,7 @@ import flax.traverse_util
 import jax
 import numpy as np
 
-from c3_jax.models import porting
+from c3_jax.models import dilation, porting
 from tests.reference import oracles
 
 
@@ -45,6 +45,12 @@ def resnet_layers(module, variables, images):
   (f3, f4), kept = run(variables, images)
   kept = kept["intermediates"]
   maps = {name.split("_")[0]: kept[name]["__call__"][0] for name in last}
+  # Dilated blocks work on folded maps.
+  sizes = {"layer3": f3.shape[1:3], "layer4": f4.shape[1:3]}
+  maps = {
+    name: dilation.unfold(x, sizes.get(name, x.shape[3:5]))
+    for name, x in maps.items()
+  }
   np.testing.assert_array_equal(f3, maps["layer3"])
   np.testing.assert_array_equal(f4, maps["layer4"])
   return maps

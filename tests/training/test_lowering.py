@@ -14,38 +14,37 @@ import pytest
 from c3_jax.runtime import parallel
 from c3_jax.training import optim, steps
 from c3_jax.training import setup as setup_lib
+from c3_jax.training.state import state_at_0
 from configs import celeba, pf_pascal
 
 STAGES = ("pairs", "flow", "cycle")
 
 
 @functools.cache
-def program(name, *, module=celeba, argument="test"):
+def program(
+  name, *, module=celeba, argument="test", blocks=(1, 0, 1, 1), size=32
+):
   """(step of a stage, shapes of its arguments, stage) for two devices."""
   config = module.get_config(argument).unlock()
   config.model.dtype = "bfloat16"
   config.model.backbone.stem = "imagenet"
-  config.model.backbone.stage_sizes = (1, 0, 1, 1)
-  config.data.update({"image_size": 32, "load_size": 32})
+  config.model.backbone.stage_sizes = blocks
+  config.data.update({"image_size": size, "load_size": size})
   setup = setup_lib.Setup.of(config)
   (stage,) = (s for s in setup_lib.stages(config, 64) if s.name == name)
-  images = jax.ShapeDtypeStruct((2, 32, 32, 3), np.float32)
+  images = jax.ShapeDtypeStruct((2, size, size, 3), np.float32)
   shapes = lambda network: jax.eval_shape(  # noqa: E731
     network.init, jax.random.key(0), images
   )
   variables = shapes(setup.model)
   moving, _ = optim.partition(variables["params"], stage.train)
-  scalar = functools.partial(jax.ShapeDtypeStruct, ())
-  state = steps.TrainState(
-    step=scalar(np.int32),
-    opt_state=jax.eval_shape(stage.tx.init, moving),
-    running={tap: scalar(np.float32) for tap in setup.vgg.taps},
-    **variables,
+  state = state_at_0(config, variables).replace(
+    opt_state=jax.eval_shape(stage.tx.init, moving)
   )
-  batch = {"image": jax.ShapeDtypeStruct((2, 4, 32, 32, 3), np.uint8)}
+  batch = {"image": jax.ShapeDtypeStruct((2, 4, size, size, 3), np.uint8)}
   return (
     functools.partial(steps.train_step, setup, stage),
-    (state, {"vgg": shapes(setup.vgg)}, batch),
+    (state, shapes(setup.vgg), batch),
     stage,
   )
 
@@ -134,3 +133,21 @@ def test_what_stays_float32_in_bfloat16(name):
   text = step.lower(lowering_platforms=("cuda",)).as_text()
   kinds = re.findall(r"stablehlo.convolution.*-> tensor<[\dx]*x(\w+)>", text)
   assert len(kinds) > 5 and set(kinds) == {"bf16"}
+
+
+@pytest.mark.parametrize("size", [64, 72])
+def test_no_dilation_or_stride_reaches_the_compiler(size):
+  """All convolutions of the paper's step, odd maps included, are plain.
+
+  Strides and dilations of kernels are 1, in both gradients too: XLA has slow
+  paths for the others.
+  """
+  step = traced("cycle", argument="", blocks=(1, 2, 2, 2), size=size)
+  text = step.lower(lowering_platforms=("cuda",)).as_text()
+  lines = [x for x in text.splitlines() if "stablehlo.convolution" in x]
+  assert len(lines) > 50
+  for line in lines:
+    windows = re.findall(
+      r"(?:stride|lhs_dilate|rhs_dilate) = \[([\d, ]*)", line
+    )
+    assert {n for window in windows for n in window.split(", ")} == {"1"}

@@ -6,4 +6,5 @@ from setuptools import find_packages, setup
 setup(
   packages=[*find_packages(include=["c3_jax*"]), "c3_jax.configs"],
   package_dir={"c3_jax.configs": "configs"},
+  package_data={"c3_jax.exporting": ["page_files/*"]},
 )

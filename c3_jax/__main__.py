@@ -14,6 +14,7 @@ COMMANDS = {
   "port-weights": ("port_weights", (), "ports ImageNet weights from PyTorch"),
   "benchmark": ("benchmark", (), "measures speed, memory and FLOPs"),
   "tables": ("tables", (), "compares runs in tables"),
+  "export": ("export", (), "makes an ONNX file or a web page of a run"),
 }
 
 

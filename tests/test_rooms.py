@@ -20,6 +20,7 @@ ORDER = (
   ("evaluation",),
   ("figures",),
   ("inference",),
+  ("exporting",),
   ("training",),
   ("profiling",),
 )

@@ -44,6 +44,16 @@ def test_a_wheel_has_the_package_and_the_configs(installed):
   assert python_files(installed) == expected
 
 
+def test_a_wheel_has_the_files_of_the_web_page(installed):
+  """Each file of page_files/, byte for byte."""
+  place = "c3_jax/exporting/page_files"
+  pages = sorted((ROOT / place).iterdir())
+  assert pages
+  for path in pages:
+    copy = installed / place / path.name
+    assert copy.read_bytes() == path.read_bytes()
+
+
 def test_configs_are_found_by_name_without_a_clone(installed, tmp_path):
   """In an empty folder, NAME:test makes each config that the clone has."""
   code = """if True:

@@ -145,7 +145,9 @@ def _points(numbers, count, file):
 def _annotated(image, points):
   split = image.get("split")
   if split is None:
-    by_name = zlib.crc32(image["file_name"].encode(errors="surrogateescape"))
+    # Frames of a clip are CLIP#NUMBER, and stay together.
+    clip = image["file_name"].partition("#")[0]
+    by_name = zlib.crc32(clip.encode(errors="surrogateescape"))
     split = "train" if by_name % _TEST_SHARE else "test"
   if split not in ("train", "test"):
     raise ValueError(

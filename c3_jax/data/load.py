@@ -97,7 +97,9 @@ _CELEBA = _Source(
 _SOURCES = {
   "synthetic": _Source(_synthetic, ("seed", "n_train", "n_fit", "n_test")),
   "folder": _Source(
-    load_folder, ("landmarks", "extra_root", "cache"), fake.write_folder
+    load_folder,
+    ("landmarks", "extra_root", "every", "cache"),
+    fake.write_folder,
   ),
   "packed": _Source(_packed, ("packed",)),
   "celeba": _CELEBA,

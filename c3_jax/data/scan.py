@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from c3_jax.data import broken, image_files, in_memory, streaming
+from c3_jax.data import broken, image_files, in_memory, streaming, video
 from c3_jax.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ def scan(
   Broken files are named in the log. A few are skipped: see `broken`.
 
   Args:
-    paths: list of n file names.
+    paths: list of n file names, or with the cache `video.Still` after them.
     frame: `geometry.Frame`.
     pixels: [n, P, 2] annotated points in pixels of each file, 0 = centre of
       the first pixel, or None.
@@ -90,7 +90,7 @@ def read_good(paths, frame, *, keep=True, reader=None):
   n, good, sizes = len(paths), [], []
   images = _allocate(n, frame.load_size) if keep else None
   start = logged = time.monotonic()
-  for batch in image_files.read_batches(paths, frame, reader=reader):
+  for batch in _read(paths, frame, reader):
     ok = batch.good
     if keep:
       images[len(good) : len(good) + ok.sum()] = batch.images[ok]
@@ -104,6 +104,16 @@ def read_good(paths, frame, *, keep=True, reader=None):
     "Decoded %d images in %.1f s.", len(good), time.monotonic() - start
   )
   return images[: len(good)] if keep else None, np.concatenate(sizes), good
+
+
+def _read(paths, frame, reader):
+  """Yields `image_files.Batch` of files, then of the stills after them."""
+  n = next((i for i, x in enumerate(paths) if isinstance(x, video.Still)), None)
+  if n != 0:
+    yield from image_files.read_batches(paths[:n], frame, reader=reader)
+  if n is not None:
+    for batch in video.read_stills(paths[n:], frame):
+      yield batch._replace(index=batch.index + n)
 
 
 def _allocate(n, load_size):

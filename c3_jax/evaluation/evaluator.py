@@ -7,7 +7,7 @@ import jax
 
 from c3_jax.data import PairedDataset
 from c3_jax.errors import UserError
-from c3_jax.evaluation import conventions, parts, regression
+from c3_jax.evaluation import conventions, mirror, parts, regression
 from c3_jax.evaluation.detect import (
   detect,
   landmark_function,
@@ -154,6 +154,10 @@ class Evaluator:
   def measure_pairs(self, variables, untrained):
     """Runs `PairEvaluator.report` on the test images."""
     return self._pairs.report(variables, untrained, normaliser=self._normaliser)
+
+  def measure_mirror(self, variables):
+    """Runs `mirror.report` on the test images."""
+    return mirror.report(self, variables, self._splits.test)
 
 
 def check_options(options):

@@ -2,6 +2,7 @@
 
 import pathlib
 
+from c3_jax.evaluation import mirror
 from c3_jax.evaluation.pairs.evaluator import CHOSEN
 from c3_jax.runtime import files
 
@@ -29,6 +30,8 @@ def evaluate(config, evaluator, variables, untrained, step, workdir):
       found = evaluator.regress(variables, untrained, perturb=True)
       report["perturbed"] = config.eval.perturbation.to_dict() | found
   report |= evaluator.measure_pairs(variables, untrained)
+  if found := evaluator.measure_mirror(variables):
+    report["mirror"] = found
   path = pathlib.Path(workdir) / "eval" / f"{name}.json"
   path.parent.mkdir(exist_ok=True)
   files.write_json(path, report)
@@ -48,7 +51,10 @@ def table(report):
       rows += [(f"perturbed: {name}", value) for name, value in perturbed]
     lines += _block(f"mean distance / {report['normaliser']}, %", rows)
     lines += _detail_lines(report)
-  return "\n".join([*lines, *pair_lines(report)])
+  lines += pair_lines(report)
+  if "mirror" in report:
+    lines += _mirror_lines(report["mirror"])
+  return "\n".join(lines)
 
 
 def _regression_rows(part):
@@ -147,6 +153,20 @@ def _alignment_lines(found):
     ),
   ]
   return _block(f"PCK {key} of {found['pairs']} pairs, %", rows)
+
+
+def _mirror_lines(found):
+  distance = found["distance"]
+  return _block(
+    f"mirror partners {mirror.line(found['partner'])}, %",
+    [
+      (
+        "landmarks to those of the mirrored image",
+        sum(distance) / len(distance),
+      ),
+      ("images with a pair that changed sides", found["swapped"]),
+    ],
+  )
 
 
 def _block(title, rows):

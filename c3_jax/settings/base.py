@@ -59,7 +59,8 @@ def paper(*, k, cycle, flow):
     "crop": "square",
     # Folder.
     "extra_root": "",
-    "landmarks": "landmarks.csv",
+    "landmarks": "landmarks.csv",  # Or COCO keypoints, as FILE.json.
+    "every": 10,  # Of clips, every Nth frame is trained on.
     # CelebA: left out of its training images. "mafl_test", as in the paper;
     # "mafl", all of MAFL; "identity", all people in MAFL's test set.
     "exclude": "mafl_test",

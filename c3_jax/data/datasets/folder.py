@@ -1,12 +1,14 @@
 """A folder of images, with landmarks for some of them or for none.
 
   DIR/images/        JPEG, PNG and more (see `find`), nested as you like
+                     clips (see `video`) give every Nth of their frames
   DIR/landmarks.csv  optional: file,split,x1,y1,x2,y2,...
 
 `file` is relative to images/, `split` is train or test (or unlabeled, where
 the points may be left empty), x and y are pixels of that file, 0 = centre of
-the first pixel. Other columns are ignored, and images without a row are
-unlabelled. Images may also lie directly in DIR, without images/.
+the first pixel; rows of clips have a column `frame`, from 0 on. Other columns
+are ignored, and images without a row are unlabelled. A COCO file (see `coco`)
+may stand in for the csv. Images may also lie directly in DIR, without images/.
 """
 
 import csv
@@ -15,24 +17,14 @@ import os
 import pathlib
 import posixpath
 import re
-from typing import NamedTuple
 
 import numpy as np
 
-from c3_jax.data import find
+from c3_jax.data import find, video
+from c3_jax.data.datasets import rows as annotations
+from c3_jax.data.datasets.rows import SPLITS, Row
 from c3_jax.data.scan import scan
 from c3_jax.errors import UserError
-
-_SPLITS = ("train", "test", "unlabeled", "unlabelled")
-
-
-class Row(NamedTuple):
-  """One row of landmarks.csv."""
-
-  file: str  # Relative to images/, with forward slashes.
-  split: str  # One of _SPLITS.
-  pixels: np.ndarray | None  # float64 [P, 2]; None for unlabelled rows.
-  line: int  # In the file; the header is line 1.
 
 
 def load_folder(
@@ -42,62 +34,89 @@ def load_folder(
   split,
   landmarks="landmarks.csv",
   extra_root="",
+  every=10,
   cache=True,
 ):
-  """Loads one split of a folder, sorted by file name.
+  """Loads one split of a folder, sorted by file name; frames of clips last.
 
   Args:
     root, frame, cache: as of every loader.
     split: "train" is every image that the csv does not put into the test
       split; "fit" and "test" are the rows with split train and test, or None
       where there are none.
-    landmarks: csv file, relative to root. Only the default may be missing.
+    landmarks: csv file, or COCO file as X.json, relative to root. Only the
+      default may be missing.
     extra_root: another such folder. All of its images, but for the test rows
       of its own landmarks.csv, join "train".
+    every: of clips, every Nth frame joins "train", but for clips that
+      have a test row.
   """
+  if every < 1:
+    raise UserError(f"config.data.every={every}: use 1 or more.")
   if split not in ("train", "fit", "test"):
     raise ValueError(f"split must be train, fit or test, not {split!r}")
   images, files = list_images(root)
   rows = _landmarks_of(root, images, files, landmarks)
   if split == "train":
-    found = _training_images(images, files, rows)
+    found = _training_images(images, files, rows, every)
     if extra_root:
       seen = {os.path.realpath(images / file) for file in files}
-      found += _extra_images(extra_root, seen)
+      found += _extra_images(extra_root, seen, every)
     if not found:
       raise UserError(f"{root} has no training images: all are split test.")
+    found.sort(key=lambda pair: isinstance(pair[0], video.Still))
     (paths, names), pixels = zip(*found), None
   else:
     wanted = "train" if split == "fit" else "test"
-    rows = [row for row in rows if row.split == wanted]
+    rows = [
+      row for row in rows if row.split == wanted and row.pixels is not None
+    ]
     if not rows:
       return None
-    rows.sort(key=lambda row: row.file)
-    names = [row.file for row in rows]
-    paths = [images / name for name in names]
+    rows.sort(key=lambda row: (row.frame is not None, row.file, row.frame))
+    names = [row.name for row in rows]
+    paths = [row.path(images) for row in rows]
     pixels = np.stack([row.pixels for row in rows])
+  if isinstance(paths[-1], video.Still) and not cache:
+    raise UserError(
+      f"{paths[-1].path} is a clip, which is decoded once: set "
+      "config.data.cache=True."
+    )
   return scan(paths, frame, pixels=pixels, names=names, cache=cache)
 
 
-def _training_images(images, files, rows):
-  """Lists (path, name) of the files that no row puts into the test split."""
+def _training_images(images, files, rows, every):
+  """Lists (path, name) of the files that no row puts into the test split.
+
+  Of clips, every Nth frame: (`video.Still`, name).
+  """
   # By real path, because a link to a test image is that image.
   held_out = {
     os.path.realpath(images / row.file) for row in rows if row.split == "test"
   }
-  found = [(images / name, name) for name in files]
-  return [pair for pair in found if os.path.realpath(pair[0]) not in held_out]
+  found = []
+  for name in files:
+    path = images / name
+    if os.path.realpath(path) in held_out:
+      continue
+    if not video.is_clip(path):
+      found.append((path, name))
+      continue
+    for number in range(0, video.count(path), every):
+      still = video.Still(str(path), number)
+      found.append((still, video.name_of(name, number)))
+  return found
 
 
-def _extra_images(root, seen):
+def _extra_images(root, seen, every):
   """Lists root's training images whose real paths are not among `seen`."""
   images, files = list_images(root)
   rows = _landmarks_of(root, images, files, "landmarks.csv")
+  files = [f for f in files if os.path.realpath(images / f) not in seen]
   folder = pathlib.Path(root).resolve().name
   return [
     (path, f"{folder}/{name}")
-    for path, name in _training_images(images, files, rows)
-    if os.path.realpath(path) not in seen
+    for path, name in _training_images(images, files, rows, every)
   ]
 
 
@@ -118,7 +137,9 @@ def list_images(root):
   images = root / "images" if (root / "images").is_dir() else root
   files = find.walk(images)
   if not files:
-    raise UserError(f"{images} has no images; put JPEG or PNG files into it.")
+    raise UserError(
+      f"{images} has no images; put JPEG or PNG files, or clips, into it."
+    )
   return images, files
 
 
@@ -126,15 +147,11 @@ def _landmarks_of(root, images, files, landmarks):
   path = pathlib.Path(root) / landmarks
   if not path.exists() and landmarks == "landmarks.csv":
     return []
-  rows = read_landmarks(path)
-  known = set(files)
-  for row in rows:
-    if row.file not in known:
-      raise UserError(
-        f"{path} line {row.line}: {row.file} is not among the images of "
-        f"{images}; add it there or delete the row (names are relative to "
-        "that folder)."
-      )
+  if path.suffix.lower() == ".json":
+    rows = annotations.of_coco(path, images, files)
+  else:
+    rows = read_landmarks(path)
+  annotations.check(rows, images, files)
   return rows
 
 
@@ -159,12 +176,12 @@ def read_landmarks(path):
         if not any(cell.strip() for cell in cells):
           continue
         row = _parse(path, reader.line_num, header, points, cells)
-        if row.file in lines:
+        if row.name in lines:
           raise UserError(
-            f"{path} line {row.line}: {row.file} is listed already in line "
-            f"{lines[row.file]}; delete one of the two."
+            f"{row.where}: {row.name} is listed already in line "
+            f"{lines[row.name]}; delete one of the two."
           )
-        lines[row.file] = row.line
+        lines[row.name] = reader.line_num
         rows.append(row)
   except OSError as error:
     raise UserError(
@@ -209,15 +226,23 @@ def _parse(path, line, header, points, cells):
     raise UserError(f"{where}: column 'file' is empty; name the image.")
   file = posixpath.normpath(row["file"].replace("\\", "/"))
   split = row["split"].lower()
-  if split not in _SPLITS:
+  if split not in SPLITS:
     raise UserError(
       f"{where}: split {row['split']!r} of {file} must be train, test or "
       "unlabeled."
     )
+  number = row.get("frame") or None
+  if number is not None:
+    if not number.isdecimal():
+      raise UserError(
+        f"{where}: {number!r} in column 'frame' is not the number of a frame; "
+        "count from 0, and leave it empty for images."
+      )
+    number = int(number)
   if split.startswith("unlabel"):
-    return Row(file, split, None, line)
+    return Row(file, split, None, where, number)
   pixels = [_number(where, name, row[name]) for name in points]
-  return Row(file, split, np.reshape(pixels, (-1, 2)), line)
+  return Row(file, split, np.reshape(pixels, (-1, 2)), where, number)
 
 
 def _number(where, name, cell):

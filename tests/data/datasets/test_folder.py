@@ -155,7 +155,11 @@ def test_columns_in_any_order_and_excel_marks(tmp_path):
     b"\r\n,,,,,,\r\n"
   )
   (row,) = folder.read_landmarks(path)
-  assert (row.file, row.split, row.line) == ("a,b.jpg", "train", 2)
+  assert (row.name, row.split, row.where) == (
+    "a,b.jpg",
+    "train",
+    f"{path} line 2",
+  )
   np.testing.assert_array_equal(row.pixels, [[1, 2], [3, 4]])
 
 

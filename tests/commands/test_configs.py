@@ -9,11 +9,12 @@ import shutil
 import ml_collections
 import pytest
 
-from c3_jax import settings
+from c3_jax import figures, settings, tables
 from c3_jax.data.load import load_splits
 from c3_jax.errors import UserError
+from c3_jax.settings.stages import STAGES as STAGE_NAMES
+from c3_jax.training import loop, validate
 from c3_jax.training import setup as setup_lib
-from c3_jax.training import validate
 from c3_jax.training.terms import TERMS
 from configs import celeba, folder, lsun, pf_pascal, synthetic
 from tests.conftest import ROOT
@@ -198,6 +199,35 @@ def test_cells_of_table_2_differ_in_the_last_stage_alone(module, cell):
   assert weights == expected | added | ({"equiv"} if with_flow else set())
   for key, value in flat(module.get_config()).items():
     assert config[key] == value or key.startswith(prefix)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  ("module", "argument", "words"),
+  [
+    # The paper's own configs find the numbers of their protocol.
+    (celeba, "test,stages=pairs", ["### celeba", "paper's Cond.", "| 3.19 |"]),
+    (pf_pascal, "test", ["### pf_pascal", "flow, paper", "| 78.5 |"]),
+    (lsun, "test,stages=pairs", ["Nothing annotated", "run/figures"]),
+  ],
+  ids=["celeba", "pf_pascal", "lsun"],
+)
+def test_a_config_passes_from_training_to_tables(
+  module, argument, words, tmp_path, monkeypatch
+):
+  """One step a stage, the evaluation, and the row of its protocol."""
+
+  def draw(config, workdir, *_):
+    (workdir / "figures").mkdir()
+
+  monkeypatch.setattr(figures, "draw_run", draw)
+  config = module.get_config(argument).unlock()
+  for stage in STAGE_NAMES:
+    config.stages[stage].steps = min(config.stages[stage].steps, 1)
+  loop.train_and_evaluate(config.lock(), str(tmp_path / "run"))
+  text = tables.collect([str(tmp_path / "run")])
+  for word in words:
+    assert word in text
 
 
 def test_arguments_are_read_in_any_order():

@@ -16,6 +16,7 @@ FORMS = {
   "names": arrays.Form(("U",), ("n",)),
   "image_size": arrays.Form(("i", "u")),
   "points": arrays.Form(("f",), ("n", "points", 2), optional=True),
+  "visible": arrays.Form(("b",), ("n", "points"), optional=True),
   "view": VIEW,
 }
 
@@ -35,7 +36,8 @@ class ArrayDataset:
     Args:
       images: uint8 [n, S, S, 3]; or a stand-in, such as `synthetic.Faces`, that
         is indexed like an array.
-      points: [n, P, 2] in [-1, 1] of the model frame, or None.
+      points: [n, P, 2] in [-1, 1] of the model frame, NaN where missing, or
+        None.
       names: n strings; by default the numbers 0 to n - 1.
       image_size: side of the model frame; by default all of the image.
 
@@ -98,7 +100,9 @@ class ArrayDataset:
       "view": pack_view(self),
     }
     if self.points is not None:
-      fields["points"] = self.points
+      visible = np.isfinite(self.points).all(-1)
+      fields["points"] = np.where(visible[..., None], self.points, 0)
+      fields["visible"] = visible
     arrays.write(path, fields)
 
   @classmethod
@@ -125,6 +129,8 @@ class ArrayDataset:
     image_size, points = image_size or packed_size, fields["points"]
     if points is not None:
       points = points * np.float32(packed_size / image_size)
+      if fields["visible"] is not None:
+        points[~fields["visible"]] = np.nan
     dataset = cls(
       fields["images"],
       points,

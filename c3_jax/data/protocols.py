@@ -12,7 +12,8 @@ class Dataset(Protocol):
 
   Attributes:
     names: list of str, one for each image file.
-    points: float32 [n, P, 2] in [-1, 1] of the model frame, or None.
+    points: float32 [n, P, 2] in [-1, 1] of the model frame, NaN where one is
+      missing; or None.
     load_size: side S of an image in pixels.
     image_size: side of the model frame, the central pixels of an image.
     images_per_epoch: number of images in an epoch of `batches`.

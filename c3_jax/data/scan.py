@@ -12,6 +12,7 @@ from c3_jax.errors import UserError
 logger = logging.getLogger(__name__)
 
 _LOG_SECONDS = 5
+BORDER = 0.02  # Of the side: so far a point may lie outside its image.
 
 
 def scan(
@@ -33,7 +34,8 @@ def scan(
     paths: list of n file names, or with the cache `video.Still` after them.
     frame: `geometry.Frame`.
     pixels: [n, P, 2] annotated points in pixels of each file, 0 = centre of
-      the first pixel, or None.
+      the first pixel, or None. NaN where a point is missing, as is one outside
+      its image.
     names: list of n str; by default the paths.
     cache: keep the decoded images in memory.
     pixels_size: (width, height), or [n, 2] of them, of the images that
@@ -60,7 +62,8 @@ def scan(
     of = sizes
     if pixels_size is not None:
       of = np.broadcast_to(pixels_size, (len(paths), 2))[good]
-    points = frame.file_to_coords(np.asarray(pixels)[good], of)
+    pixels = _inside(np.asarray(pixels, np.float64)[good], of, names)
+    points = frame.file_to_coords(pixels, of)
   if cache:
     dataset = in_memory.ArrayDataset(
       images, points, names, image_size=frame.image_size
@@ -73,6 +76,35 @@ def scan(
     )
   dataset.seen, dataset.sizes = seen, sizes
   return dataset
+
+
+def _inside(pixels, sizes, names):
+  """Takes points [n, P, 2] outside their images as missing: NaN, and says so.
+
+  Raises:
+    UserError: most of the points lie outside.
+  """
+  sizes = np.asarray(sizes, np.float64)[:, None]
+  margin = 0.5 + BORDER * sizes
+  outside = ((pixels < -margin) | (pixels > sizes - 1 + margin)).any(-1)
+  gone = outside | np.isnan(pixels).any(-1)
+  if not gone.any():
+    return pixels
+  first = names[int(np.argmax(gone.any(1)))]
+  if outside.sum() > (~gone).sum():
+    raise UserError(
+      f"most annotated points lie outside their images, {first} the first: "
+      "give pixels of these files, 0 = centre of the first."
+    )
+  logger.warning(
+    "%d of %d annotated points are missing, %d of them outside their images; "
+    "the other points of these images serve. The first is %s.",
+    gone.sum(),
+    gone.size,
+    outside.sum(),
+    first,
+  )
+  return np.where(gone[..., None], np.nan, pixels)
 
 
 def read_good(paths, frame, *, keep=True, reader=None):

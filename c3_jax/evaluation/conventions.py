@@ -129,9 +129,11 @@ class Data:
 
   def errors(self, regressor, normaliser=None):
     """Measures [m, P] per cent on the test images; NaN rows have no length."""
+    # Few images may lack a point, which is then not measured.
+    fitted = ~np.isnan(regressor.bias).reshape(-1, 2)
     return regression.point_errors(
       regressor.apply(self.test_landmarks),
-      self.test_points,
+      np.where(fitted, self.test_points, np.nan),
       normaliser=normaliser or self.normaliser,
       image_size=self.size,
     )
@@ -139,7 +141,7 @@ class Data:
   def error(self, convention):
     """Fits, and averages `errors` over the test images that have a length."""
     errors = self.errors(convention.fit(self))
-    return float(regression.defined(errors, self.normaliser).mean())
+    return float(np.nanmean(regression.defined(errors, self.normaliser)))
 
 
 def evaluate(data, *, ridge=0.0, few_shot=(), repeats=10, seed=0):
@@ -176,14 +178,15 @@ def evaluate(data, *, ridge=0.0, few_shot=(), repeats=10, seed=0):
     "n_skipped": len(data.test_points) - len(rows["intercept"]),
     "normaliser": normaliser_title(data.normaliser),
     "conventions": titles,
-    "error": per(lambda e: float(e.mean())),
+    "n_missing": int(np.isnan(data.test_points).any(-1).sum()),
+    "error": per(lambda e: float(np.nanmean(e))),
     "mean_shape": regression.error_percent(
-      data.train_points.mean(0),
+      np.nanmean(data.train_points, 0),
       data.test_points,
       normaliser=data.normaliser,
       image_size=data.size,
     ),
-    "per_point": per(lambda e: e.mean(0).tolist()),
+    "per_point": per(regression.per_point),
     "failure_rate_10": per(lambda e: regression.failure_rate(e, THRESHOLD)),
     "auc_10": per(lambda e: regression.area_under_curve(e, THRESHOLD)),
     "normalised_by": normalised_by(data, fits),
@@ -192,6 +195,23 @@ def evaluate(data, *, ridge=0.0, few_shot=(), repeats=10, seed=0):
     "few_shot_repeats": repeats,
     "regressor": {name: fit.as_json() for name, fit in fits.items()},
   }
+
+
+def check_points(points):
+  """Refuses training points [n, P, 2] of which one is in no image.
+
+  The conventions with _first90 count: it must be in the first nine tenths.
+
+  Raises:
+    UserError: names the point, counted from 0.
+  """
+  absent = np.isnan(points[: first(len(points))]).all((0, 2))
+  if absent.any():
+    raise UserError(
+      f"annotated point {int(np.argmax(absent))}, counted from 0, is missing "
+      "in all training images, or in the first nine tenths of them: annotate "
+      "it, or leave it out of the list."
+    )
 
 
 def normaliser_title(normaliser):
@@ -208,7 +228,7 @@ def normalised_by(data, fits):
     found = result[normaliser_title(normaliser)] = {}
     for name in MAIN:
       errors = regression.with_length(data.errors(fits[name], normaliser))
-      found[name] = float(errors.mean()) if len(errors) else None
+      found[name] = float(np.nanmean(errors)) if len(errors) else None
   return result
 
 
@@ -216,22 +236,32 @@ def backward(data):
   """Measures the landmarks, regressed from the annotated points.
 
   Landmarks that wander over the object have a large error, even where the
-  points can be predicted from the others.
+  points can be predicted from the others. Images with all of their points
+  count alone.
 
   Returns:
-    {convention: {"error": per cent, "per_landmark": [K per cents]}}.
+    {convention: {"error": per cent, "per_landmark": [K per cents]}}; empty
+    without such images.
   """
   result = {}
+  train, test = (
+    ~np.isnan(points).any((1, 2))
+    for points in (data.train_points, data.test_points)
+  )
+  if not train.any() or not test.any():
+    return result
   swapped = dataclasses.replace(
-    data, train_landmarks=data.train_points, train_points=data.train_landmarks
+    data,
+    train_landmarks=data.train_points[train],
+    train_points=data.train_landmarks[train],
   )
   for name, convention in MAIN.items():
     errors = regression.point_errors(
-      convention.fit(swapped).apply(data.test_points),
-      data.test_landmarks,
+      convention.fit(swapped).apply(data.test_points[test]),
+      data.test_landmarks[test],
       normaliser=data.normaliser,
       image_size=data.size,
-      measured=data.test_points,
+      measured=data.test_points[test],
     )
     errors = regression.defined(errors, data.normaliser)
     result[name] = {

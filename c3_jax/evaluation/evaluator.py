@@ -4,6 +4,7 @@ import functools
 import os
 
 import jax
+import numpy as np
 
 from c3_jax.data import PairedDataset
 from c3_jax.errors import UserError
@@ -54,8 +55,9 @@ class Evaluator:
       self._validation = PairEvaluator(config, model, splits.fit)
     if self.annotated and not self.listed_pairs:
       # Refuse one that does not fit the points before hours of training.
+      conventions.check_points(splits.fit.points)
       regression.point_errors(
-        splits.fit.points[0],
+        np.nan_to_num(splits.fit.points[0]),
         splits.fit.points[:1],
         normaliser=self._normaliser,
         image_size=size,

@@ -13,14 +13,18 @@ def report(landmarks, points):
 
   Args:
     landmarks: [n, K, 2].
-    points: [n, P, 2], annotated, in the unit of landmarks.
+    points: [n, P, 2], annotated, in the unit of landmarks; NaN where missing.
 
   Returns:
     {"nmi", "ari"} of `agreement`, in per cent.
   """
   apart = np.linalg.norm(points[:, :, None] - landmarks[:, None], axis=-1)
   part = apart.argmin(-1)  # [n, P]
-  counts = [np.bincount(each, minlength=landmarks.shape[1]) for each in part.T]
+  here = ~np.isnan(points).any(-1)
+  counts = [
+    np.bincount(part[rows, p], minlength=landmarks.shape[1])
+    for p, rows in enumerate(here.T)
+  ]
   nmi, ari = agreement(np.stack(counts))
   return {"nmi": 100 * nmi, "ari": 100 * ari}
 

@@ -48,11 +48,13 @@ def fit_regressor(landmarks, points, *, intercept, origin=0.0, ridge=0.0):
   """Fits annotated points to landmarks by least squares.
 
   Collapsed or constant landmarks make the problem rank deficient; the solution
-  of least norm is taken then.
+  of least norm is taken then. Each point is fitted on the images that have it;
+  a point that none has gets NaN.
 
   Args:
     landmarks: [n, K, 2], discovered, in corner-origin pixels.
-    points: [n, P, 2], annotated in the same images, in corner-origin pixels.
+    points: [n, P, 2], annotated in the same images, in corner-origin pixels;
+      NaN where one is missing.
     intercept: whether the bias is fitted too; it is never penalised.
     origin: x and y of the origin of a fit without intercept, in pixels from
       the corner.
@@ -75,7 +77,23 @@ def fit_regressor(landmarks, points, *, intercept, origin=0.0, ridge=0.0):
     )
   x, y = _flatten(landmarks), _flatten(points)
   _check_finite("landmarks", x)
-  _check_finite("annotated points", y)
+  here = ~np.isnan(y)
+  _check_finite("annotated points", np.where(here, y, 0))
+  weights, bias = np.full((x.shape[1], y.shape[1]), np.nan), y[0] * np.nan
+  groups = {}
+  for column in range(y.shape[1]):
+    groups.setdefault(here[:, column].tobytes(), []).append(column)
+  for columns in groups.values():
+    rows = here[:, columns[0]]
+    if rows.any():
+      weights[:, columns], bias[columns] = _solve(
+        x[rows], y[rows][:, columns], intercept, origin, ridge
+      )
+  return Regressor(weights, bias)
+
+
+def _solve(x, y, intercept, origin, ridge):
+  """Fits y [n, q] to x [n, p] as `fit_regressor`: (weights, bias)."""
   zero_x, zero_y = (
     each.mean(0) if intercept else np.full(each.shape[1], origin)
     for each in (x, y)
@@ -86,7 +104,7 @@ def fit_regressor(landmarks, points, *, intercept, origin=0.0, ridge=0.0):
   kept = s > np.finfo(np.float32).eps * np.linalg.norm(x)
   u, s, vt = u[:, kept], s[kept], vt[kept]
   weights = vt.T @ ((s / (s**2 + ridge))[:, None] * (u.T @ (y - zero_y)))
-  return Regressor(weights, zero_y - zero_x @ weights)
+  return weights, zero_y - zero_x @ weights
 
 
 def point_errors(
@@ -96,7 +114,8 @@ def point_errors(
 
   Args:
     predicted: [n, P, 2], or [P, 2] for one shape for all images.
-    points: [n, P, 2], annotated, in the same unit as predicted.
+    points: [n, P, 2], annotated, in the same unit as predicted; NaN where one
+      is missing.
     normaliser: the length: the indices of two annotated points, for their
       distance in the image at hand; "box", the square root of the area of the
       smallest upright box around all points; or "image", the image side.
@@ -104,19 +123,29 @@ def point_errors(
     measured: [n, Q, 2], where the length is not measured on `points`.
 
   Returns:
-    [n, P] float64. Rows whose length is 0 (the two points coincide, or the box
-    is flat) are NaN; nothing else is.
+    [n, P] float64. NaN are missing points, and rows whose length is 0 (the two
+    points coincide, or the box is flat) or rests on a missing point.
 
   Raises:
     UserError: the normaliser does not fit the points, or a value is not finite.
   """
   points = np.asarray(points, np.float64)
   distance = np.linalg.norm(np.asarray(predicted, np.float64) - points, axis=-1)
-  _check_finite("estimated or annotated points", distance)
+  given = ~np.isnan(points).any(-1)
+  _check_finite("estimated or annotated points", np.where(given, distance, 0.0))
   measured = points if measured is None else np.asarray(measured, np.float64)
   length = _normalising_length(measured, normaliser, image_size)
   length = np.where(length > 0, length, np.nan)
   return 100 * distance / length[:, None]
+
+
+def image_errors(predicted, points, **options):
+  """Averages `point_errors` over the points of each image: [n], or NaN."""
+  errors = point_errors(predicted, points, **options)
+  here = ~np.isnan(errors)
+  return np.where(here, errors, 0).sum(1) / np.where(
+    here.any(1), here.sum(1), np.nan
+  )
 
 
 def error_percent(predicted, points, *, normaliser=(0, 1), image_size=None):
@@ -128,7 +157,7 @@ def error_percent(predicted, points, *, normaliser=(0, 1), image_size=None):
   errors = point_errors(
     predicted, points, normaliser=normaliser, image_size=image_size
   )
-  return float(defined(errors, normaliser).mean())
+  return float(np.nanmean(defined(errors, normaliser)))
 
 
 def failure_rate(errors, threshold=10.0):
@@ -136,7 +165,8 @@ def failure_rate(errors, threshold=10.0):
 
   `errors` [n, P] are those of `point_errors`; NaN rows are left out.
   """
-  return float(100 * (with_length(errors).mean(1) > threshold).mean())
+  means = np.nanmean(with_length(errors), 1)
+  return float(100 * (means > threshold).mean())
 
 
 def area_under_curve(errors, threshold=10.0):
@@ -146,7 +176,7 @@ def area_under_curve(errors, threshold=10.0):
   to the threshold: 100 where no image has an error. `errors` [n, P] are those
   of `point_errors`; NaN rows are left out.
   """
-  errors = with_length(errors).mean(1)
+  errors = np.nanmean(with_length(errors), 1)
   return float(100 * np.maximum(0, 1 - errors / threshold).mean())
 
 
@@ -170,7 +200,10 @@ def _check_finite(name, array):
 def _normalising_length(points, normaliser, image_size):
   """Measures the length that errors are divided by, in each image: [n]."""
   if normaliser == "box":
-    return np.sqrt(np.prod(np.ptp(points, axis=1), axis=-1))
+    gone = np.isnan(points)
+    high = np.where(gone, -np.inf, points).max(1)
+    sides = high - np.where(gone, np.inf, points).min(1)
+    return np.sqrt(np.prod(np.where(gone.all(1), np.nan, sides), axis=-1))
   if isinstance(normaliser, str):
     if normaliser != "image" or image_size is None:
       raise UserError(
@@ -189,8 +222,17 @@ def _normalising_length(points, normaliser, image_size):
 
 
 def with_length(errors):
-  """Selects the rows of `point_errors` that are not NaN."""
-  return errors[~np.isnan(errors).any(1)]
+  """Selects the rows of `point_errors` that are not all NaN."""
+  return errors[~np.isnan(errors).all(1)]
+
+
+def per_point(errors):
+  """Averages [n, P] over images: P floats, None for a point that none has."""
+  here = ~np.isnan(errors)
+  sums = np.where(here, errors, 0).sum(0)
+  return [
+    float(total / n) if n else None for total, n in zip(sums, here.sum(0))
+  ]
 
 
 def defined(errors, normaliser):

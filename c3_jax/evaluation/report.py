@@ -82,9 +82,10 @@ def _detail_lines(report):
     if deviation is not None:
       name += f", deviation {deviation:.2f}"
     rows.append((name, mean))
-  backward = report["backward"]["intercept"]["error"]
+  if report["backward"]:
+    backward = report["backward"]["intercept"]["error"]
+    rows.append(("backward: landmarks from annotated points", backward))
   rows += [
-    ("backward: landmarks from annotated points", backward),
     ("images with an error above 10 %", report["failure_rate_10"]["intercept"]),
     ("area under the curve up to 10 %", report["auc_10"]["intercept"]),
   ]

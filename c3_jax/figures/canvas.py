@@ -100,11 +100,13 @@ def draw_circles(ax, points, cell):
 
 
 def draw_crosses(ax, points, colours, cell):
-  """Draws crosses with a dark outline at points [P, 2]."""
+  """Draws crosses with a dark outline at points [P, 2] that are not NaN."""
   reach = 1.1 * _radius(cell)
   arms = reach * np.array([[-1, -1], [1, 1], [-1, 1], [1, -1]])
   codes = [Path.MOVETO, Path.LINETO] * 2
   for point, colour in zip(np.asarray(points), colours):
+    if np.isnan(point).any():
+      continue
     for edge, width, zorder in ((OUTLINE, 2.6, 3.5), (colour, 1.3, 4)):
       style = {"fill": False, "ec": edge, "lw": width, "zorder": zorder}
       ax.add_patch(PathPatch(Path(point + arms, codes), **style))

@@ -127,13 +127,13 @@ def image_errors(config, splits, found, report):
     ).apply(pixels(found))
     for name in ("intercept", "no_intercept")
   }
-  estimates["mean shape"] = pixels(splits.fit.points).mean(0)
+  estimates["mean shape"] = np.nanmean(pixels(splits.fit.points), 0)
   return {
-    name: regression.point_errors(
+    name: regression.image_errors(
       points,
       pixels(splits.test.points),
       normaliser=normaliser(config),
       image_size=size,
-    ).mean(1)
+    )
     for name, points in estimates.items()
   }

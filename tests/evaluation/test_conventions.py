@@ -231,3 +231,44 @@ def test_empty_splits_are_named():
     arrays = {name: getattr(full, name)[:0] for name in empty}
     with pytest.raises(UserError, match=match):
       conventions.evaluate(dataclasses.replace(full, **arrays))
+
+
+def test_missing_points_are_masked_one_by_one():
+  """Each point is fitted and measured on the images that have it."""
+  landmarks, points = make(3)
+  rng = np.random.default_rng(4)
+  gone = rng.random(points.shape[:2]) < 0.2
+  gone[:, 0] = False
+  known, points = points, np.where(gone[..., None], np.nan, points)
+  given = data(landmarks, points)
+  result = conventions.evaluate(given)
+  pixels, truth = given.test_landmarks, given.test_points
+  estimates = np.zeros_like(truth)
+  for p in range(points.shape[1]):
+    rows = ~np.isnan(given.train_points[:, p, 0])
+    model = sklearn.linear_model.LinearRegression().fit(
+      given.train_landmarks[rows].reshape(rows.sum(), -1),
+      given.train_points[rows, p],
+    )
+    estimates[:, p] = model.predict(pixels.reshape(len(pixels), -1))
+  found, skipped = [], 0
+  for estimate, shape in zip(estimates, truth):
+    length = np.linalg.norm(shape[0] - shape[1])
+    skipped += bool(np.isnan(length))
+    if not np.isnan(length):
+      distance = np.linalg.norm(estimate - shape, axis=-1) / length
+      found += [100 * x for x in distance if not np.isnan(x)]
+  np.testing.assert_allclose(result["error"]["intercept"], np.mean(found))
+  assert result["n_skipped"] == skipped > 0
+  assert result["n_missing"] == np.isnan(truth[..., 0]).sum()
+  json.dumps(result, allow_nan=False)
+  whole = conventions.evaluate(data(landmarks, known))
+  assert whole["n_missing"] == 0
+
+
+def test_a_point_that_no_training_image_has_is_named():
+  """It cannot be fitted: a mistake in the list."""
+  _, points = make(3)
+  points[:, 2] = np.nan
+  with pytest.raises(UserError, match="annotated point 2, counted from 0"):
+    conventions.check_points(points)

@@ -77,7 +77,7 @@ def _read_lmdis(root, split):
       f"{path} holds gt {points.shape} and hw {sizes.shape} for the {n} "
       f"names of {source}; take both files from the same release."
     )
-  pixels = points[..., ::-1].astype(np.float64)
+  pixels = lists.points(points[..., ::-1].reshape(n, -1))
   return lists.find(root, "output"), names, pixels, sizes[:, ::-1].astype(int)
 
 
@@ -104,8 +104,7 @@ def _read_mtfl_train(root):
     pixels.append(_numbers(path, row[4 : 4 + 2 * POINTS]))
   if not names:
     raise UserError(f"{path} has no row whose set is 1; download it again.")
-  points = np.array(pixels).reshape(-1, POINTS, 2)
-  return path.parent, names, points - 1, MTFL_SIZE
+  return path.parent, names, lists.points(pixels) - 1, MTFL_SIZE
 
 
 def _read_mtfl_test(root):
@@ -116,13 +115,14 @@ def _read_mtfl_test(root):
     names.append(name.replace("\\", "/"))
     # x1 .. x5, then y1 .. y5, then attributes.
     pixels.append(_numbers(path, numbers[: 2 * POINTS]))
-  points = np.array(pixels).reshape(-1, 2, POINTS).swapaxes(1, 2)
+  pixels = np.array(pixels).reshape(-1, 2, POINTS).swapaxes(1, 2)
+  points = lists.points(pixels.reshape(-1, 2 * POINTS))
   return path.parent, names, points - 1, MTFL_SIZE
 
 
 def _numbers(path, cells):
   try:
-    numbers = [float(cell) for cell in cells]
+    numbers = [lists.number(cell) for cell in cells]
   except ValueError:
     numbers = []
   if len(numbers) != 2 * POINTS:

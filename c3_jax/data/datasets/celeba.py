@@ -7,10 +7,9 @@
   DIR/MAFL/training.txt, testing.txt       the lists of MAFL
 
 The lists may also lie in Anno/ and Eval/ (MAFL's in DIR itself), the images in
-Img/. Points are used as pixels with 0 at the centre of the first one.
+Img/ or one folder deeper; its lists may be the .csv files of Kaggle's copy.
+Points are used as pixels with 0 at the centre of the first one.
 """
-
-import numpy as np
 
 from c3_jax.data import image_files
 from c3_jax.data.datasets import lists
@@ -62,6 +61,12 @@ def _person(identity, name):
 def read_partition(root):
   """Reads list_eval_partition.txt: (path, dict name -> 0, 1 or 2)."""
   path, table = _read_column(root, "list_eval_partition.txt", "Eval")
+  for name, part in table.items():
+    if part not in ("0", "1", "2"):
+      raise UserError(
+        f"{path} has {name} in partition {part!r}, not 0, 1 or 2; download it "
+        "again."
+      )
   return path, {name: int(part) for name, part in table.items()}
 
 
@@ -72,8 +77,8 @@ def read_identity(root):
 
 def _read_column(root, name, folder):
   """Reads a list of one number for each image: (path, dict name -> str)."""
-  path = lists.find(root, name, f"{folder}/{name}")
-  table = lists.parse_table(path, lists.read_lines(path), 1)
+  path = _find(root, name, folder)
+  table = lists.parse_table(path, lists.read_rows(path), 1)
   return path, {name: number for name, (number,) in table.items()}
 
 
@@ -93,11 +98,10 @@ def read_landmarks(root, names):
     UserError: if the file is not as described, or lacks a name.
   """
   name = "list_landmarks_align_celeba.txt"
-  path = lists.find(root, name, f"Anno/{name}")
-  lines = lists.read_lines(path)
+  path = _find(root, name, "Anno")
   # Below the number of images and the names of the columns.
-  rows = lines[2:]
-  if not rows or lines[0] != str(len(rows)):
+  rows, first = lists.read_rows(path, 2), lists.read_lines(path)[:1]
+  if not rows or (path.suffix != ".csv" and first != [str(len(rows))]):
     raise UserError(
       f"{path} does not have as many rows ({len(rows)}) as its first line "
       "says; download it again."
@@ -108,8 +112,13 @@ def read_landmarks(root, names):
   for name in names:
     if name not in table:
       raise UserError(f"{path} has no line for {name}; download it again.")
-  points = np.array([table[name] for name in names], np.float64)
-  return points.reshape(-1, POINTS, 2)
+  return lists.points([table[name] for name in names])
+
+
+def _find(root, name, folder):
+  """Finds a list; Kaggle's copy has it as .csv, of the same columns."""
+  kaggle = name.replace(".txt", ".csv")
+  return lists.find(root, name, f"{folder}/{name}", kaggle)
 
 
 def find_images(root):

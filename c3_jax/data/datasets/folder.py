@@ -11,8 +11,9 @@ are ignored, and images without a row are unlabelled. A COCO file (see `coco`)
 may stand in for the csv. Images may also lie directly in DIR, without images/.
 """
 
+import collections
 import csv
-import math
+import io
 import os
 import pathlib
 import posixpath
@@ -21,10 +22,12 @@ import re
 import numpy as np
 
 from c3_jax.data import find, video
+from c3_jax.data.datasets import lists
 from c3_jax.data.datasets import rows as annotations
 from c3_jax.data.datasets.rows import SPLITS, Row
 from c3_jax.data.scan import scan
 from c3_jax.errors import UserError
+from c3_jax.runtime import files
 
 
 def load_folder(
@@ -167,8 +170,9 @@ def read_landmarks(path):
     UserError: naming the file, and the line and column at fault.
   """
   try:
-    with open(path, encoding="utf-8-sig", newline="") as f:
-      reader = csv.reader(f)
+    with files.open_regular(path) as file:
+      text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+      reader = csv.reader(text)
       header = [name.strip() for name in next(reader, [])]
       points = _point_columns(path, header)
       rows, lines = [], {}
@@ -202,9 +206,10 @@ def _point_columns(path, header):
   found = [name for name in header if re.fullmatch(r"[xy]\d+", name)]
   n = max(1, (len(found) + 1) // 2)
   points = [f"{axis}{i + 1}" for i in range(n) for axis in "xy"]
+  counts = collections.Counter(header)
   for name in ["file", "split", *points]:
-    if header.count(name) != 1:
-      what = "has no" if name not in header else "has more than one"
+    if counts[name] != 1:
+      what = "has more than one" if counts[name] else "has no"
       raise UserError(
         f"{path} {what} column {name!r}; its first line must be "
         "file,split,x1,y1,x2,y2,... with commas."
@@ -242,21 +247,27 @@ def _parse(path, line, header, points, cells):
   if split.startswith("unlabel"):
     return Row(file, split, None, where, number)
   pixels = [_number(where, name, row[name]) for name in points]
-  return Row(file, split, np.reshape(pixels, (-1, 2)), where, number)
+  half = np.isnan(np.reshape(pixels, (-1, 2))).sum(1) == 1
+  if half.any():
+    n = int(np.argmax(half)) + 1
+    raise UserError(
+      f"{where}: of 'x{n}' and 'y{n}' one is empty; fill it in, or leave both "
+      "empty for a point that is missing."
+    )
+  pixels = lists.points(pixels)
+  if np.isnan(pixels).all():
+    raise UserError(
+      f"{where}: {file} has no point; fill one in, or set the row's split to "
+      "unlabeled."
+    )
+  return Row(file, split, pixels, where, number)
 
 
 def _number(where, name, cell):
-  if not cell:
-    raise UserError(
-      f"{where}: column {name!r} is empty; fill it in, or set the row's split "
-      "to unlabeled."
-    )
   try:
-    number = float(cell)
-  except ValueError:
-    number = math.nan
-  if not math.isfinite(number):
+    return lists.number(cell)
+  except ValueError as error:
     raise UserError(
-      f"{where}: {cell!r} in column {name!r} is not a number; give pixels."
-    )
-  return number
+      f"{where}: {cell!r} in column {name!r} is not a number; give pixels, or "
+      "leave x and y empty."
+    ) from error

@@ -1,9 +1,13 @@
 """List files of the datasets: found where releases put them, read, checked."""
 
+import math
 import os
 import pathlib
 
+import numpy as np
+
 from c3_jax.errors import UserError
+from c3_jax.runtime import files
 
 
 def find(root, *candidates):
@@ -31,12 +35,23 @@ def find(root, *candidates):
 def read_lines(path):
   """Reads the lines of a text file that are not empty, stripped."""
   try:
-    text = pathlib.Path(path).read_text(encoding="utf-8-sig")
+    text = files.read_text(path)
   except (OSError, UnicodeDecodeError) as error:
     raise UserError(
       f"{path} cannot be read as a text file ({error}); download it again."
     ) from error
   return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def read_rows(path, header=0):
+  """Reads the lines of a list below its header; of a .csv, without commas.
+
+  Copies of CelebA and others come as .csv files, whose header is one line.
+  """
+  lines = read_lines(path)
+  if path.suffix == ".csv":
+    return [line.replace(",", " ") for line in lines[1:]]
+  return lines[header:]
 
 
 def parse_table(path, lines, columns):
@@ -65,10 +80,35 @@ def parse_table(path, lines, columns):
 
 def _is_number(text):
   try:
-    float(text)
+    return math.isfinite(number(text))
   except ValueError:
     return False
-  return True
+
+
+def number(text):
+  """Reads a coordinate of any list; an empty cell or "nan" is NaN: missing.
+
+  Raises:
+    ValueError: it is not a number, or infinite.
+  """
+  value = float(text or "nan")
+  if math.isinf(value):
+    raise ValueError(f"{text!r} is not a finite number")
+  return value
+
+
+def points(numbers):
+  """Makes points [.., 2] of coordinates as a list has them: float64.
+
+  A point without x or y is missing: NaN, NaN. So are (0, 0) and (-1, -1), which
+  stand for points that are not visible.
+  """
+  found = np.array(numbers, np.float64).reshape(*np.shape(numbers)[:-1], -1, 2)
+  gone = np.isnan(found).any(-1)
+  for nowhere in (0, -1):
+    gone |= (found == nowhere).all(-1)
+  found[gone] = np.nan
+  return found
 
 
 def check_files(folder, names, source):

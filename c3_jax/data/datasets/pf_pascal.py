@@ -82,14 +82,17 @@ def _parse(row):
   if "flip" in row:
     nothing = np.zeros((0, 2))
     return Pair(*ends, category, bool(int(row["flip"])), (nothing, nothing))
-  points = tuple(
-    np.stack(
-      [np.array(row[axis + side].split(";"), np.float64) for axis in "XY"], -1
-    )
+  points = [
+    [[lists.number(x) for x in row[axis + side].split(";")] for axis in "XY"]
     for side in "AB"
-  )
-  if len(points[0]) != len(points[1]):
+  ]
+  if len({len(axis) for end in points for axis in end}) > 1:
     raise ValueError("source and target have different numbers of points")
+  points = lists.points(np.array(points).swapaxes(1, 2).reshape(2, -1))
+  # A point that is missing in one image has no match in the other.
+  points = tuple(points[:, ~np.isnan(points).any((0, 2))])
+  if not len(points[0]):
+    raise ValueError("no point is given in both images")
   return Pair(*ends, category, False, points)
 
 

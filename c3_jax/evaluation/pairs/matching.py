@@ -19,8 +19,9 @@ from c3_jax.runtime import parallel
 class Neighbours:
   """Pairs of images 2m (target) and 2m + 1 (source) of a dataset.
 
-  A last image without a neighbour is left out. Without points, pairs have none
-  either; the model frame, of side image_size, counts as the file.
+  A last image without a neighbour is left out, and so are pairs without a point
+  in common. Without points, pairs have none either; the model frame, of side
+  image_size, counts as the file.
   """
 
   dataset: Any
@@ -34,17 +35,20 @@ class Neighbours:
     size = np.full((n_pairs, 2), self.image_size, np.int32)
     for batch in self.dataset.eval_batches(2 * n_pairs):
       points = batch.get("points", np.zeros((2 * n_pairs, 0, 2), np.float32))
+      here = np.isfinite(points).all(-1)
+      visible, points = here[0::2] & here[1::2], np.nan_to_num(points)
+      some = visible.any(1) | (points.shape[1] == 0)
       yield {
         "image_target": batch["image"][0::2],
         "image_source": batch["image"][1::2],
         "points_target": points[0::2],
         "points_source": points[1::2],
-        "visible": np.ones((n_pairs, points.shape[1]), bool),
+        "visible": visible,
         "size_target": size,
         "size_source": size,
         "category": np.zeros(n_pairs, np.int32),
         "index": batch["index"][0::2] // 2,
-        "mask": batch["mask"][0::2] * batch["mask"][1::2],
+        "mask": batch["mask"][0::2] * batch["mask"][1::2] * some,
       }
 
 

@@ -30,7 +30,8 @@ def collect(batch):
   Returns:
     {"flow", "landmarks", "identity", "truth"}, each [n, P, 2]. landmarks
     carries by a thin-plate spline from the target's landmarks to the source's,
-    identity leaves the points in place, truth is where they belong.
+    identity leaves the points in place, truth is where they belong, NaN where
+    that is not known.
   """
   points = batch["points_target"]
   return {
@@ -39,7 +40,9 @@ def collect(batch):
       batch["landmarks_target"], batch["landmarks_source"], points
     ),
     "identity": points,
-    "truth": batch["points_source"],
+    "truth": np.where(
+      batch["visible"][..., None], batch["points_source"], np.nan
+    ),
   }
 
 

@@ -93,15 +93,25 @@ def test_identity_leaves_out_every_picture_of_a_test_person():
   assert set(found) < set(plain)
 
 
-@pytest.mark.parametrize("nested", [False, True])
-def test_official_layouts_come_back_point_for_point(dots, tmp_path, nested):
-  """The images and lists as drawn, flat or in Img/, Anno/ and Eval/."""
+@pytest.mark.parametrize("layout", ["flat", "nested", "kaggle"])
+def test_known_layouts_come_back_point_for_point(dots, tmp_path, layout):
+  """The images and lists as drawn: flat, in Img/, Anno/ and Eval/, or .csv."""
   fake.write_celeba(tmp_path, train=8, test=6)
   drawn = {}
   for split, n, first in (("train", 8, 1), ("test", 6, 9)):
     faces = fake.draw_faces(split, n, 0, celeba.SIZE)
     drawn |= {f"{first + i:06}.jpg": p for i, (_, p) in enumerate(faces)}
-  if nested:
+  if layout == "kaggle":
+    (tmp_path / "img_align_celeba").rename(tmp_path / "images")
+    (tmp_path / "img_align_celeba").mkdir()
+    (tmp_path / "images").rename(tmp_path / "img_align_celeba/img_align_celeba")
+    for name, below in ("eval_partition", 0), ("landmarks_align_celeba", 2):
+      path = tmp_path / f"list_{name}.txt"
+      rows = path.read_text().splitlines()[below:]
+      text = "\n".join(["image_id,..", *(",".join(x.split()) for x in rows)])
+      path.with_suffix(".csv").write_text(text)
+      path.unlink()
+  if layout == "nested":
     for folder, name in {
       "Img": "img_align_celeba",
       "Anno": "list_landmarks_align_celeba.txt",

@@ -186,10 +186,10 @@ def test_another_csv_by_name(tmp_path):
     ("file;split;x1;y1", ["a.jpg;train;1;2"], ["no column 'file'", "commas"]),
     ("", [], ["no column 'file'"]),
     (_HEADER, ["a.jpg,train,,1,left,3,4"], ["line 2", "'y1'", "'left'"]),
-    (_HEADER, ["a.jpg,train,,1,2,3,nan"], ["line 2", "'y2'", "'nan'"]),
-    (_HEADER, ["a.jpg,train,,1,2,,4"], ["line 2", "'x2' is empty"]),
-    (_HEADER, ["a.jpg,train,,1,2"], ["line 2", "'x2' is empty"]),
-    (_HEADER, ["a.jpg,test,,,,,"], ["line 2", "'x1' is empty"]),
+    (_HEADER, ["a.jpg,train,,1,2,3,nan"], ["line 2", "'y2' one is empty"]),
+    (_HEADER, ["a.jpg,train,,1,2,,4"], ["line 2", "'x2' and 'y2'"]),
+    (_HEADER, ["a.jpg,train,,1,2,3,inf"], ["line 2", "'y2'", "'inf'"]),
+    (_HEADER, ["a.jpg,test,,,,,"], ["line 2", "has no point"]),
     (_HEADER, ["a.jpg,train,,1,2,3,4,5"], ["line 2", "8 cells", "7 columns"]),
     (_HEADER, [",train,,1,2,3,4"], ["line 2", "'file' is empty"]),
     (_HEADER, ["a.jpg,val,,1,2,3,4"], ["line 2", "'val'", "train, test"]),
@@ -247,3 +247,47 @@ def test_nothing_left_to_train_on(tmp_path):
   (tmp_path / "landmarks.csv").write_text("file,split,x1,y1\na.png,test,1,2\n")
   with pytest.raises(UserError, match="no training images"):
     _load(tmp_path, "train")
+
+
+def test_rows_serve_with_the_points_they_have(tmp_path, caplog):
+  """Empty cells, NaN, 0,0, -1,-1 and places far outside are missing points."""
+  rows = [
+    "a.jpg,train,,1,2,3,4",
+    "b.JPEG,train,,1,2,,",
+    "deep/d.PNG,train,,nan,NaN,3,4",
+    "deep/er/c.png,train,,1,2,-1,-1",
+    "e.Jpg,train,,0,0,3,4",
+    "z.png,train,,1,2,4000,3000",
+  ]
+  _folder(tmp_path, rows)
+  data = _load(tmp_path, "fit")
+  missing = [[], [1], [0], [1], [0], [1]]
+  found = geometry.Frame(16, 20).coords_to_file(data.points, (30, 20))
+  for points, gone in zip(found, missing, strict=True):
+    expected = np.array([[1.0, 2], [3, 4]])
+    expected[gone] = np.nan
+    np.testing.assert_allclose(points, expected, atol=1e-5)
+  assert (
+    "5 of 12 annotated points are missing, 1 of them outside" in caplog.text
+  )
+  data.save(tmp_path / "x.npz")
+  again = type(data).load(tmp_path / "x.npz")
+  np.testing.assert_array_equal(again.points, data.points)
+
+
+def test_points_of_another_scale_are_refused(tmp_path):
+  """Where most points lie outside, they are of other images."""
+  _folder(tmp_path, ["a.jpg,train,,100,200,300,400", "b.JPEG,train,,1,2,3,40"])
+  with pytest.raises(UserError, match="most annotated points .*a.jpg the fir"):
+    _load(tmp_path, "fit")
+
+
+def test_many_columns_take_no_quadratic_time(tmp_path):
+  """100,000 columns are read in seconds."""
+  names = [f"{axis}{i + 1}" for i in range(50_000) for axis in "xy"]
+  path = tmp_path / "x.csv"
+  path.write_text(
+    f"file,split,{','.join(names)}\na.jpg,train{',1' * 100_000}\n"
+  )
+  (row,) = folder.read_landmarks(path)
+  assert row.pixels.shape == (50_000, 2)

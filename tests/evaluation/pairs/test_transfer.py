@@ -20,6 +20,7 @@ def test_errors_are_those_of_each_way_to_carry():
     {
       "points_target": target,
       "points_source": target + shift,
+      "visible": np.ones(target.shape[:2], bool),
       "landmarks_target": landmarks,
       "landmarks_source": landmarks + shift,
       "scores": scores,

@@ -36,6 +36,9 @@ def program():
   if not values.out and not values.page:
     raise UserError("nothing to write: give --out=FILE or --page=DIR.")
   shared = {"step": values.step, "overwrite": values.overwrite}
+  if values.page:
+    # Before a model is written.
+    page.check(values.page, values.workdir, overwrite=values.overwrite)
   if values.out:
     options = {"kind": values.format, "dtype": values.dtype}
     files.write(values.workdir, values.out, **options, **shared)

@@ -17,7 +17,7 @@ import tempfile
 from c3_jax import runs
 from c3_jax.errors import UserError
 from c3_jax.exporting import files as models
-from c3_jax.runtime import compilation, files
+from c3_jax.runtime import compilation, files, output
 
 logger = logging.getLogger(__name__)
 
@@ -60,10 +60,7 @@ def write(workdir, folder, *, ort="", step=None, overwrite=False):
   for path in sorted(SOURCE.iterdir(), key=lambda x: x.name == "index.html"):
     contents[path.name] = path.read_bytes()
   try:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, data in contents.items():
-      with files.write_whole(folder / name) as file:
-        file.write(data)
+    _put(contents, pathlib.Path(os.path.realpath(folder)))
   except OSError as error:
     raise _cannot(folder, f"cannot be written ({files.reason(error)})") from (
       error
@@ -72,6 +69,23 @@ def write(workdir, folder, *, ort="", step=None, overwrite=False):
   logger.info("%d files, %.1f MB.", len(contents), size / 1e6)
   if size > LARGE:
     logger.warning("More than %.0f MB: visitors will wait.", LARGE / 1e6)
+
+
+def _put(contents, folder):
+  """Writes a dict name -> bytes into a folder: a new one appears at once."""
+  folder.parent.mkdir(parents=True, exist_ok=True)
+  # On the same disk; the parent of an older folder may not be writable.
+  beside = folder if folder.exists() else folder.parent
+  with tempfile.TemporaryDirectory(dir=beside, prefix=".") as place:
+    part = pathlib.Path(place, "page")
+    part.mkdir()
+    for name, data in contents.items():
+      (part / name).write_bytes(data)
+    if beside != folder:
+      os.replace(part, folder)
+      return
+    for name in contents:
+      os.replace(part / name, folder / name)
 
 
 def check(folder, workdir, *, overwrite=False):
@@ -86,9 +100,11 @@ def check(folder, workdir, *, overwrite=False):
     raise _cannot(folder, f"is not a folder: {place} is a file")
   if not os.access(place, os.W_OK):
     raise _cannot(folder, f"cannot be written: {place} is not yours to write")
-  run = pathlib.Path(workdir).resolve()
-  if folder.resolve() in (run, *run.parents):
+  run, real = pathlib.Path(workdir).resolve(), folder.resolve()
+  if real in (run, *run.parents):
     raise _cannot(folder, "holds the run")
+  if any(run / name in (real, *real.parents) for name in output.RUN):
+    raise _cannot(folder, "is of the run")
   if place == folder and not overwrite and any(folder.iterdir()):
     index = folder / "index.html"
     mark = b'name="generator" content="c3_jax"'

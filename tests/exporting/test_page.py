@@ -121,6 +121,7 @@ def test_a_folder_with_other_files_is_left_alone(run, tmp_path):
     (file / "below", "is not a folder"),
     (run, "holds the run"),
     (run.parent, "holds the run"),
+    (run / "checkpoints" / "page", "is of the run"),
   ):
     with pytest.raises(UserError, match=why) as caught:
       page.write(run, folder)
@@ -146,3 +147,35 @@ def test_without_npm_the_message_says_what_to_do(tmp_path, monkeypatch):
     page.find_runtime()
   kept = [x for x in pathlib.Path(tmp_path / "cache").rglob("*") if x.is_file()]
   assert not kept
+
+
+def test_a_page_replaces_an_older_one(run, tmp_path, monkeypatch):
+  """The whole folder appears at once; later files in it are kept."""
+  monkeypatch.setattr(
+    page, "find_runtime", lambda ort: dict.fromkeys(page.RUNTIME, b"")
+  )
+  folder = tmp_path / "deep" / "page"
+  page.write(run, folder)
+  names = {path.name for path in folder.iterdir()}
+  sources = {path.name for path in page.SOURCE.iterdir()}
+  assert names == sources | {"model.onnx", "model.json", *page.RUNTIME}
+  (folder / "mine.txt").write_text("mine")
+  page.write(run, folder, step=8)
+  assert json.loads((folder / "model.json").read_text())["step"] == 8
+  assert {path.name for path in folder.iterdir()} == names | {"mine.txt"}
+  assert [path.name for path in folder.parent.iterdir()] == ["page"]
+
+
+def test_a_disk_that_fills_leaves_no_page(run, tmp_path, monkeypatch):
+  """A folder that could not be written is not there, and named."""
+
+  def fail(path, data):
+    raise OSError(28, "No space left on device")
+
+  monkeypatch.setattr(
+    page, "find_runtime", lambda ort: dict.fromkeys(page.RUNTIME, b"")
+  )
+  monkeypatch.setattr(pathlib.Path, "write_bytes", fail)
+  with pytest.raises(UserError, match="page cannot be written .No space"):
+    page.write(run, tmp_path / "page")
+  assert not list(tmp_path.iterdir())

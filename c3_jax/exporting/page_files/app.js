@@ -4,6 +4,7 @@ import { detect, load, seen } from "./model.js";
 import { coco, csv } from "./tables.js";
 
 const SHOWN = 480; // Longer side of a drawing, in pixels.
+const MOST = 200; // Results that are drawn.
 const at = (id) => document.getElementById(id);
 const results = [];
 let model = null;
@@ -87,7 +88,8 @@ function show(name, source, found) {
     `${name}, ${width} x ${height}, mean confidence ${mean.toFixed(2)}`;
   figure.append(canvas, caption, table(found));
   draw(canvas, source, found);
-  at("results").append(figure);
+  // Drawings of thousands would fill the memory; numbers are small.
+  if (results.length < MOST) at("results").append(figure);
   at("downloads").hidden = false;
   results.push({ name, width, height, ...found });
 }

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 # What is decoded, whatever a file is called. Pillow knows fifty more: some are
 # programs (PostScript is handed to Ghostscript), most are never looked at.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "MPO")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 
 # `read_batches` already keeps all cores busy.
 cv2.setNumThreads(0)
@@ -230,7 +230,8 @@ def decode(file):
       return _decode_array(file)
     if isinstance(file, Image.Image):
       # Of another format, `load` would run its decoder.
-      if file.format not in (None, *FORMATS):
+      # "MPO" is a JPEG of several images.
+      if file.format not in (None, "MPO", *FORMATS):
         raise ValueError(f"{file.format} is none of {', '.join(FORMATS)}")
       with _LOADING:
         file.load()

@@ -115,7 +115,7 @@ class PairDataset:
   def load(cls, path):
     """Reads a file of `save`; raises `UserError` if it is none."""
     fields = arrays.read(path, _FORMS)
-    subsets = fields.pop("subsets").tolist()
+    subsets = list(dict.fromkeys(fields.pop("subsets").tolist()))
     part = arrays.Form(("b",), (len(fields["pairs"]),))
     found = arrays.read(path, {f"subset_{name}": part for name in subsets})
     if not fields["images"].size or not fields["pairs"].size:

@@ -85,7 +85,5 @@ def _narrow(values, white):
 
 def _opaque(image):
   """Lays a transparent image over the background."""
-  if image.mode == "La":
-    image = image.convert("LA")
   below = Image.new("RGBA", image.size, (BACKGROUND,) * 3 + (255,))
   return Image.alpha_composite(below, image.convert("RGBA")).convert("RGB")

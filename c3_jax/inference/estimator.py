@@ -2,11 +2,14 @@
 
 import pathlib
 
+import numpy as np
+
 from c3_jax import geometry
 from c3_jax.errors import UserError
 from c3_jax.evaluation import regression
 from c3_jax.runtime import json_files, paths
 
+_FARTHEST = 1e9
 _WRONG = "has no regression to annotated points"
 _REMEDY = "give an eval/DATASET.json of this run with --regressor."
 _FORM = {
@@ -41,6 +44,10 @@ class PointEstimator:
     if len(columns) != 1 or columns.pop() % 2 or not fitted["bias"]:
       raise UserError(f"{path} {_WRONG} (its lengths differ): {_REMEDY}")
     self._regressor = regression.Regressor.from_json(fitted)
+    # As far as landmarks in the frame can take an estimate, in sides of it.
+    reach = np.abs(self._regressor.weights).sum(0) + np.abs(fitted["bias"])
+    if reach.max() > _FARTHEST:
+      raise UserError(f"{path} {_WRONG} (its numbers are too large): {_REMEDY}")
     self._size, step = report["image_size"], report["step"]
     config = trained.config
     for what, there, here in (

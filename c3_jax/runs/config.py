@@ -34,7 +34,9 @@ def load_config(workdir) -> ml_collections.ConfigDict:
   del paper.model["k"]
   paper = json.loads(paper.to_json())
   try:
-    _check_like(stored, paper, "")
+    # What else there is may have had another kind before.
+    for part in ("data", "model"):
+      _check_like(stored.get(part, {}), paper[part], part)
     return ml_collections.ConfigDict(_fill(stored, paper)).lock()
   except (AttributeError, ValueError, TypeError) as error:
     raise UserError(f"{path} {wrong} ({error}): {remedy}") from error

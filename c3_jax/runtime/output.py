@@ -68,13 +68,8 @@ class Output:
     if not stat.S_ISREG(status.st_mode):
       self._refuse("is not a file: choose another name")
     ours = self.ours(path)
-    for given in filter(None, self.inputs):
-      with contextlib.suppress(OSError, ValueError):
-        folder = pathlib.Path(os.path.realpath(given))
-        if os.path.samestat(status, os.stat(given)) or (
-          folder in path.parents and not ours
-        ):
-          self._refuse("is read by this command: choose another name")
+    if any(_is_read(path, given, ours) for given in self.inputs if given):
+      self._refuse("is read by this command: choose another name")
     if status.st_size and not self.overwrite and not ours:
       self._refuse(
         "exists, and this command did not write it: choose another name, or "
@@ -92,10 +87,21 @@ class Output:
       yield file
 
 
+def _is_read(path, given, ours):
+  """Tells whether a path is an input, or another's file in a folder of them."""
+  try:
+    if os.path.samefile(path, given):
+      return True
+    folder = pathlib.Path(os.path.realpath(given))
+  except (OSError, ValueError):
+    return False
+  return not ours and folder in path.parents
+
+
 def begins(path, pattern):
   """Tells whether the first bytes of a file match a pattern of bytes."""
   try:
-    with files.open_regular(path) as file:
+    with files.open_regular(path, largest=2**60) as file:
       return re.match(pattern, file.read(2**16), re.DOTALL) is not None
   except OSError:
     return False

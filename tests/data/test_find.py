@@ -20,6 +20,15 @@ def tree(tmp_path, monkeypatch):
     "pics/one/a.png",
     "pics/one/two/c[1].webp",
     "other/z.jpg",
+    "nas/a.jfif",
+    "nas/IMG.HEIC",
+    "nas/._a.jpg",
+    "nas/Thumbs.db",
+    "nas/@eaDir/a.jpg/SMALL.jpg",
+    "nas/#recycle/old.jpg",
+    "nas/__MACOSX/x.jpg",
+    "nas/[1]/b.jpg",
+    "nas/1/c.jpg",
   ):
     path = tmp_path / name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,6 +67,42 @@ def test_a_pattern_is_relative_to_what_precedes_its_wildcard(
   """Files only, each once."""
   found = find.find(pattern)
   assert (found[0].rstrip("/"), found[1]) == (root, names)
+
+
+def test_what_is_passed_over_is_counted(tree, caplog):
+  """Other formats, hidden files and folders of storage boxes; said once."""
+  with caplog.at_level("INFO", "c3_jax"):
+    for _ in range(2):
+      names = find.walk(str(tree / "nas"))
+  assert names == ["1/c.jpg", "[1]/b.jpg", "a.jfif"]
+  (line,) = [record.getMessage() for record in caplog.records]
+  assert "nas: 3 images; passed over: " in line
+  for part in ("1 .heic", "1 .db", "1 in @eaDir", "1 in #recycle", "1 hidden"):
+    assert part in line
+
+
+@pytest.mark.parametrize(
+  ("pattern", "root", "names"),
+  [
+    ("nas/[1]/*.jpg", "nas/[1]", ["b.jpg"]),
+    ("nas/[12]/*.jpg", "nas", ["1/c.jpg"]),
+    ("nas/*/*.jpg", "nas", ["1/c.jpg", "[1]/b.jpg"]),
+    ("nas/#recycle/*.jpg", "nas/#recycle", ["old.jpg"]),
+    ("nas/*/../a.jfif", "nas", ["a.jfif"]),
+    ("nas/1/../*.jfif", "nas/1/..", ["a.jfif"]),
+    ("other/*/../../nas/1/*.jpg", "", []),
+  ],
+)
+def test_brackets_of_a_folder_that_exists_are_literal(
+  tree, pattern, root, names
+):
+  """The longest part that is a folder is no pattern; names never go up."""
+  if not names:
+    with pytest.raises(UserError, match="matches no file"):
+      find.find(pattern)
+    return
+  found = find.find(pattern)
+  assert (found[0], found[1]) == (root, names)
 
 
 def test_overlays_of_an_earlier_run_are_no_pictures(tree):

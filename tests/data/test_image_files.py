@@ -91,6 +91,55 @@ def test_what_juts_out_of_a_file_is_black(tmp_path):
   assert (image[inside + 1 :] == 0).all()
 
 
+def test_no_other_decoder_of_pillow_is_reached(tmp_path, monkeypatch):
+  """Whatever a file is called, and in memory, seven formats alone are opened.
+
+  Every decoder that Pillow knows is made to fail the test where it is asked.
+  """
+  Image.init()
+  others = {*Image.OPEN} - {*image_files.FORMATS}
+  assert {"EPS", "PPM", "FITS", "ICO", "JPEG2000"} <= others
+
+  def reached(*_):
+    raise AssertionError("another decoder was reached")
+
+  for name in others:
+    monkeypatch.setitem(Image.OPEN, name, (reached, lambda _: True))
+  contents = {
+    "eps.jpg": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n{} loop\n",
+    "ppm.png": b"P6 2 2 255\n" + bytes(12),
+    "fits.tif": b"SIMPLE  =" + bytes(3000),
+  }
+  for name, data in contents.items():
+    (tmp_path / name).write_bytes(data)
+    for read in (image_files.decode, image_files.size_of):
+      with pytest.raises(image_files.Unreadable, match="none of JPEG, PNG"):
+        read(tmp_path / name)
+
+
+def test_an_open_image_of_another_format_is_not_loaded(tmp_path):
+  """To load a PostScript would run it; a copy in memory is anybody's."""
+  path = tmp_path / "a.ppm"
+  Image.new("RGB", (3, 2), (1, 2, 3)).save(path)
+  with Image.open(path) as image:
+    with pytest.raises(image_files.Unreadable, match="PPM is none of JPEG"):
+      image_files.decode(image)
+    copy = image.convert("RGB").copy()
+  copy.format = None
+  assert (image_files.decode(copy) == (1, 2, 3)).all()
+
+
+def test_an_image_with_next_to_no_contrast_is_told_of_once(tmp_path, caplog):
+  """Twelve bits a colour in a file of sixteen look black: the log says so."""
+  path = tmp_path / "dark.png"
+  rng = np.random.default_rng(0)
+  Image.fromarray(rng.integers(0, 16, (30, 30, 3), np.uint8)).save(path)
+  for _ in range(2):
+    image_files.load(path, geometry.Frame(30, 30))
+  (line,) = [record.getMessage() for record in caplog.records]
+  assert "dark.png has next to no contrast: its values lie in 0..15" in line
+
+
 def test_unreadable_files_say_why(tmp_path, files):
   """Empty, cut off, no image, missing: one error that names the file."""
   whole = (tmp_path / "whole.jpg", tmp_path / "whole.png")

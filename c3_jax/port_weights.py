@@ -18,6 +18,7 @@ from c3_jax.models import porting
 from c3_jax.runtime import cli
 from c3_jax.runtime.output import Output
 
+SAFE_TORCH = (2, 6)
 PICKLES = (".pth", ".pt", ".bin")
 
 
@@ -86,7 +87,14 @@ def read(path):
   if path.suffix == ".safetensors":
     try:
       return safetensors.numpy.load_file(path)
-    except safetensors.SafetensorError as error:
+    except (AttributeError, KeyError) as error:
+      # NumPy has no 8-bit floats, for one.
+      raise UserError(
+        f"{path} has numbers of a type that cannot be read ({error}): save it "
+        "as float32."
+      ) from error
+    # A damaged file can make the reader raise anything.
+    except Exception as error:
       raise UserError(
         f"{path} is not a sound safetensors file ({error}): get it again."
       ) from error
@@ -106,6 +114,13 @@ def _read_torch(path):
       f"{path} can only be read with PyTorch, which is not installed: run pip "
       "install torch, or give the weights as .safetensors."
     ) from error
+  version = tuple(map(int, torch.__version__.split(".")[:2]))
+  if version < SAFE_TORCH:
+    raise UserError(
+      f"{path} would be read by PyTorch {torch.__version__}, in which a pickle "
+      "can run programs (CVE-2025-32434): update it to 2.6, or give the "
+      "weights as .safetensors."
+    )
   try:
     with warnings.catch_warnings():
       # They are about pickle protocols; errors are raised.

@@ -57,11 +57,14 @@ class Cache:
   def __init__(self, shared):
     self.shared = pathlib.Path(shared)
     self.shared.mkdir(parents=True, exist_ok=True)
+    if self.shared.stat().st_uid != os.geteuid():
+      # Its programs are machine code, which would run here.
+      raise PermissionError(f"{self.shared} belongs to another user")
     _clean(self.shared)
     self.own = pathlib.Path(tempfile.mkdtemp(prefix="run-", dir=self.shared))
     for entry in self.shared.glob(ENTRIES):
-      # Another run may clean up at the same time.
-      with contextlib.suppress(FileNotFoundError):
+      # Another run may clean up at the same time; some disks have no links.
+      with contextlib.suppress(OSError):
         os.link(entry, self.own / entry.name)
 
   def publish(self):
@@ -117,7 +120,8 @@ def enable():
     return None
   try:
     cache = Cache(default_folder())
-  except OSError:
+  # No room, no rights, another's folder; no home and no such user.
+  except (OSError, RuntimeError):
     return None
   jax.config.update("jax_compilation_cache_dir", str(cache.own))
   jax.config.update("jax_persistent_cache_min_compile_time_secs", SHORTEST)

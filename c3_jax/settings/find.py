@@ -2,6 +2,9 @@
 
 import importlib.util
 import pathlib
+import traceback
+
+import ml_collections
 
 from c3_jax.errors import UserError
 
@@ -45,12 +48,40 @@ def load(text):
     The config, locked.
 
   Raises:
-    UserError: there is no such config.
+    UserError: there is no such config, or its file has a mistake.
     ValueError: the config does not have such arguments.
   """
   name, *argument = text.split(":", 1)
   path = path_of(name)
   spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
   module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  return module.get_config(*argument).lock()
+  try:
+    spec.loader.exec_module(module)
+    get_config = module.get_config
+  except (Exception, SystemExit) as error:  # A config is a program.
+    raise UserError(_fault(path, error)) from error
+  try:
+    config = get_config(*argument)
+  except ValueError:
+    raise  # About the argument.
+  except (Exception, SystemExit) as error:
+    raise UserError(_fault(path, error)) from error
+  if not isinstance(config, ml_collections.ConfigDict):
+    raise UserError(
+      f"{path}: get_config gives no ConfigDict: see configs/folder.py."
+    )
+  return config.lock()
+
+
+def _fault(path, error):
+  """Says what is wrong with a config file, and in which line of it."""
+  lines = [
+    frame.lineno
+    for frame in traceback.extract_tb(error.__traceback__)
+    if frame.filename == str(path)
+  ]
+  if isinstance(error, SyntaxError) and error.filename == str(path):
+    lines, error = [error.lineno], error.msg
+  where = f" line {lines[-1]}" if lines else ""
+  text = " ".join(str(error).split()) or type(error).__name__
+  return f"{path}{where}: {text}; correct it, see configs/folder.py."

@@ -144,6 +144,25 @@ def test_without_pytorch(tmp_path, monkeypatch):
   assert list(port_weights.read(paths[1])) == ["a"]
 
 
+def test_an_old_pytorch_is_not_trusted(tmp_path, monkeypatch):
+  """Before 2.6 a pickle could run programs in spite of weights_only."""
+  monkeypatch.setattr(torch, "__version__", "2.5.1+cpu")
+  path = tmp_path / "x.pth"
+  path.write_bytes(b"never looked at")
+  with pytest.raises(UserError, match="update it to 2.6"):
+    port_weights.read(path)
+
+
+def test_numbers_that_numpy_lacks_are_named(tmp_path):
+  """Weights of 8 bits are no weights of a published network."""
+  path = tmp_path / "x.safetensors"
+  safetensors.torch.save_file(
+    {"a": torch.zeros(2).to(torch.float8_e4m3fn)}, path
+  )
+  with pytest.raises(UserError, match="of a type that cannot be read"):
+    port_weights.read(path)
+
+
 def run(*arguments):
   """The command as a user types it: (status, stdout, stderr)."""
   done = subprocess.run(

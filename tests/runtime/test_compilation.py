@@ -1,6 +1,7 @@
 """Compiled programs kept between runs."""
 
 import os
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -144,3 +145,25 @@ def test_convolutions_are_chosen_beside_other_flags(monkeypatch, before):
   monkeypatch.setenv("XLA_FLAGS", given)
   compilation.choose_convolutions()
   assert os.environ["XLA_FLAGS"] == given
+
+
+def test_no_home_and_anothers_folder_cost_the_cache_alone(
+  tmp_path, monkeypatch
+):
+  """In a container without an account, or a folder of somebody else."""
+
+  def nobody():
+    raise RuntimeError("Could not determine home directory.")
+
+  for name in ("C3_JAX_CACHE", "XDG_CACHE_HOME"):
+    monkeypatch.delenv(name, raising=False)
+  monkeypatch.setattr(pathlib.Path, "home", nobody)
+  before = jax.config.jax_compilation_cache_dir
+  jax.config.update("jax_compilation_cache_dir", None)
+  try:
+    assert compilation.enable() is None
+    monkeypatch.setenv("C3_JAX_CACHE", str(tmp_path))
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    assert compilation.enable() is None
+  finally:
+    jax.config.update("jax_compilation_cache_dir", before)

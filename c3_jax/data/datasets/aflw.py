@@ -17,6 +17,9 @@ points of mtfl count from 1, those of lmdis are taken to count from 0.
 """
 
 import csv
+import io
+import subprocess
+import sys
 
 import numpy as np
 
@@ -50,27 +53,10 @@ def read_split(root, *, split, release):
 
 
 def _read_lmdis(root, split):
-  # SciPy is JAX's own requirement; importing it takes time.
-  from scipy import io
-
   source = lists.find(root, f"aflw_{split}_images.txt")
   names = [name.replace("\\", "/") for name in lists.read_lines(source)]
   path = lists.find(root, f"aflw_{split}_keypoints.mat")
-  try:
-    arrays = io.loadmat(path)
-    points, sizes = np.asarray(arrays["gt"]), np.asarray(arrays["hw"])
-  except (
-    io.matlab.MatReadError,
-    KeyError,
-    NotImplementedError,
-    OSError,
-    TypeError,
-    ValueError,
-  ) as error:
-    raise UserError(
-      f"{path} is not a MATLAB file with gt and hw ({error}); download it "
-      "again."
-    ) from error
+  points, sizes = _read_mat(path)
   n = len(names)
   if points.shape != (n, POINTS, 2) or sizes.shape != (n, 2):
     raise UserError(
@@ -79,6 +65,38 @@ def _read_lmdis(root, split):
     )
   pixels = lists.points(points[..., ::-1].reshape(n, -1))
   return lists.find(root, "output"), names, pixels, sizes[:, ::-1].astype(int)
+
+
+# A damaged file can crash SciPy's reader.
+_PROGRAM = """
+import sys, numpy, scipy.io
+found = scipy.io.loadmat(sys.argv[1], variable_names=["gt", "hw"])
+numpy.savez(sys.stdout.buffer, **{name: found[name] for name in ("gt", "hw")})
+"""
+
+
+def _read_mat(path):
+  """Reads gt and hw of a MATLAB file in a process of its own: two arrays."""
+  try:
+    done = subprocess.run(
+      [sys.executable, "-I", "-c", _PROGRAM, path],
+      capture_output=True,
+      timeout=60,
+    )
+    if done.returncode < 0:
+      raise ValueError(f"its reader ended by signal {-done.returncode}")
+    if done.returncode:
+      raise ValueError(done.stderr.decode(errors="replace").splitlines()[-1])
+    with np.load(io.BytesIO(done.stdout), allow_pickle=False) as arrays:
+      points, sizes = arrays["gt"], arrays["hw"]
+    if not all(np.isfinite(x.astype(float)).all() for x in (points, sizes)):
+      raise ValueError("a number is not finite")
+    return points, sizes
+  except (ValueError, subprocess.TimeoutExpired) as error:
+    raise UserError(
+      f"{path} is not a MATLAB file with gt and hw ({error}); download it "
+      "again."
+    ) from error
 
 
 def _read_mtfl_train(root):

@@ -10,11 +10,17 @@ it, is not among c3_jax's requirements.
 
 import itertools
 import os
+import struct
 import weakref
 
 from c3_jax.data.datasets import folder, lists
 from c3_jax.data.scan import scan
 from c3_jax.errors import UserError
+
+# What LMDB begins a header with, and in it: size of a page, last page, number
+# of the transaction.
+MAGIC = 0xBEEFC0DE
+HEADER = struct.Struct("<16xI20xI92xQQ")
 
 CATEGORIES = {
   "car": ("car", "car_lmdb"),
@@ -38,6 +44,7 @@ class Lmdb:
         f"{path} is an LMDB: pip install lmdb, or export the images to a "
         "folder."
       ) from error
+    _check_size(path)
     try:
       self._env = _environment(os.path.realpath(path), lmdb.open)
       with self._env.begin() as transaction:
@@ -52,6 +59,30 @@ class Lmdb:
     """Reads the bytes of one image; many threads may do so at once."""
     with self._env.begin() as transaction:
       return transaction.get(self.keys[index])
+
+
+def _check_size(path):
+  """Refuses a database that is shorter than its newer header claims.
+
+  LMDB maps the file: what is not there would end the process, not the read.
+  """
+  file = os.path.join(path, "data.mdb")
+  headers = []
+  with open(file, "rb") as database:
+    size = os.fstat(database.fileno()).st_size
+    page = None
+    for _ in range(2):  # Each on a page of its own.
+      database.seek(page or 0)
+      header = database.read(HEADER.size)
+      if len(header) == HEADER.size:
+        magic, page, last, number = HEADER.unpack(header)
+        if magic == MAGIC:
+          headers.append((number, (last + 1) * page))
+  if not headers or max(headers)[1] > size:
+    raise UserError(
+      f"{file} is not a whole LMDB ({size:,} bytes are there); unpack the "
+      "archive again."
+    )
 
 
 # LMDB refuses a path that the process has open already.

@@ -121,3 +121,11 @@ def test_incomplete_or_wrong_releases_are_named(root, how):
         release=release,
         cache=False,
       )
+
+
+def test_a_crash_of_the_matlab_reader_is_one_line(root, monkeypatch):
+  """SciPy's reader can end its process on a damaged file: not this one."""
+  program = "import os\nos.kill(os.getpid(), 11)"
+  monkeypatch.setattr(aflw, "_PROGRAM", program)
+  with pytest.raises(UserError, match="keypoints.mat .*ended by signal 11"):
+    aflw.read_split(root, split="test", release="lmdis")

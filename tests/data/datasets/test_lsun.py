@@ -79,7 +79,7 @@ def test_a_spoilt_lmdb_is_named(tmp_path):
   """A download that was cut off."""
   (tmp_path / "car").mkdir()
   (tmp_path / "car" / "data.mdb").write_bytes(b"no database" * 99)
-  with pytest.raises(UserError, match="car is not a whole LMDB"):
+  with pytest.raises(UserError, match="car/data.mdb is not a whole LMDB"):
     _load(tmp_path)
 
 
@@ -87,3 +87,14 @@ def test_a_missing_category_is_named(dots, tmp_path):
   """With every place that was looked at."""
   with pytest.raises(UserError, match="has no bedroom_train_lmdb or"):
     _load(tmp_path, category="bedroom")
+
+
+@pytest.mark.parametrize("kept", [0, 100, 4096, 8192, 0.5, 0.99])
+def test_a_cut_lmdb_is_named_before_it_is_mapped(dots, tmp_path, kept):
+  """The file is shorter than its header claims: reading it would crash."""
+  fake.write_lsun(tmp_path, train=5, lmdb=True)
+  path = tmp_path / "car_lmdb" / "data.mdb"
+  data = path.read_bytes()
+  path.write_bytes(data[: int(kept * len(data)) if kept < 1 else kept])
+  with pytest.raises(UserError, match="car_lmdb/data.mdb is not a whole LMDB"):
+    _load(tmp_path)

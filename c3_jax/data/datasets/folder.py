@@ -71,9 +71,7 @@ def load_folder(
     (paths, names), pixels = zip(*found), None
   else:
     wanted = "train" if split == "fit" else "test"
-    rows = [
-      row for row in rows if row.split == wanted and row.pixels is not None
-    ]
+    rows = [row for row in rows if row.split == wanted]
     if not rows:
       return None
     rows.sort(key=lambda row: (row.frame is not None, row.file, row.frame))

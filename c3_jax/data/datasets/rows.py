@@ -1,6 +1,5 @@
 """The annotated images of a folder, whatever file lists them."""
 
-import logging
 import os
 from typing import NamedTuple
 
@@ -8,8 +7,6 @@ import numpy as np
 
 from c3_jax.data import coco, image_files, video
 from c3_jax.errors import UserError
-
-logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "test", "unlabeled", "unlabelled")
 
@@ -19,7 +16,8 @@ class Row(NamedTuple):
 
   file: str  # Relative to images/, with forward slashes.
   split: str  # One of SPLITS.
-  pixels: np.ndarray | None  # float64 [P, 2]; None for unlabelled rows.
+  # float64 [P, 2], NaN for a missing point; None for unlabelled rows.
+  pixels: np.ndarray | None
   where: str  # The file that lists it, and its line if it has lines.
   frame: int | None = None  # Of a clip.
 
@@ -71,7 +69,7 @@ def of_coco(path, images, files):
   """Reads the rows of a COCO file of keypoints.
 
   Names of images may have other folders in front, if what remains is one
-  image. Without all of its points an image is in its split, but not measured.
+  image. Missing points are NaN; an image without any has no row.
 
   Args:
     path: of the file.
@@ -89,19 +87,9 @@ def of_coco(path, images, files):
       continue
     file, frame = _resolve(each.file, known, by_name)
     points = each.points
-    if np.isnan(points).any():
-      points = None
-    elif each.size is not None and frame is None:
+    if each.size is not None and frame is None:
       points = _as_stored(path, os.path.join(images, file), each)
     rows.append(Row(file, each.split, points, str(path), frame))
-  missing = sum(row.pixels is None for row in rows)
-  if missing:
-    logger.warning(
-      "%s: %d of %d objects lack a point and are not measured.",
-      path,
-      missing,
-      len(rows),
-    )
   return rows
 
 

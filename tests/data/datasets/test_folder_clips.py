@@ -148,18 +148,17 @@ def test_points_of_a_coco_file_are_those_of_a_csv(root):
       np.testing.assert_allclose(found.points, want.points, atol=1e-6)
 
 
-def test_images_that_lack_a_point_are_not_measured(root, caplog):
-  """Those of the test split are not trained on either; a warning counts."""
+def test_a_missing_point_is_nan(root):
+  """The other points of its image serve."""
   _coco(
     root,
-    ("a.png", (30, 20), "train", [1, 2, 2, 3, 4, 2]),
-    ("z.png", (30, 20), "test", [1, 2, 2, 0, 0, 0]),
+    ("a.png", (30, 20), "test", [1, 2, 2, 3, 4, 2]),
+    ("z.png", (60, 40), "test", [11, 12, 2, 0, 0, 0]),
   )
-  options = {"landmarks": "x.json"}
-  assert _load(root, "test", **options) is None
-  assert "1 of 2 objects lack a point" in caplog.text
-  assert _load(root, "fit", **options).names == ["a.png"]
-  assert "z.png" not in _load(root, "train", **options).names
+  data = _load(root, "test", landmarks="x.json")
+  np.testing.assert_array_equal(
+    np.isnan(data.points).any(-1), [[False, False], [False, True]]
+  )
 
 
 @pytest.mark.parametrize(

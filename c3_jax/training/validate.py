@@ -68,7 +68,7 @@ def check_shapes(config, setup, stages):
     initial.shapes(config, setup.vgg)
     for stage in stages:
       optim.partition(variables["params"], stage.train)
-  except (ValueError, TypeError, KeyError) as error:
+  except Exception as error:  # A width of 0 divides, a kernel of 0 indexes ..
     raise UserError(
       "config.model, config.perceptual or config.stages does not fit: "
       f"{str(error).splitlines()[0]}"

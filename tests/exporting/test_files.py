@@ -32,6 +32,7 @@ def landmarks(run, images):
   return apply((trained.variables, (images / 255).astype(np.float32)))
 
 
+@pytest.mark.slow
 def test_the_pages_example_loads_stablehlo(run, exported, monkeypatch):
   """The code of docs/export.md, without this package, gives JAX's points."""
   page = (ROOT / "docs" / "export.md").read_text()
@@ -48,10 +49,11 @@ def test_the_pages_example_loads_stablehlo(run, exported, monkeypatch):
   assert names["points"].shape == (3, about["k"], 2)
 
 
-def test_safetensors_hold_the_checkpoint(run, exported):
+def test_safetensors_hold_the_checkpoint(run, tmp_path):
   """Every array, bit for bit, and the config it belongs to."""
   trained = runs.load_trained(run)
-  path = exported / "model.safetensors"
+  path = tmp_path / "model.safetensors"
+  files.write(run, path)
   found = safetensors.numpy.load_file(path)
   want = traverse_util.flatten_dict(dict(trained.variables), sep="/")
   assert set(found) == set(want)
@@ -101,6 +103,7 @@ def test_a_file_that_differs_is_not_written(run, tmp_path, monkeypatch, kind):
   assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_only_its_own_files_are_replaced(run, exported):
   """An older model is; another's file, and a card with a licence, are not."""
   foreign = exported / "notes.onnx"
@@ -136,9 +139,9 @@ def test_an_unknown_ending_is_named(run, name):
   assert files.format_of(name, "onnx") == "onnx"
 
 
-def test_any_number_of_images(run, exported):
+def test_any_number_of_images(run):
   """None, one and many, each as alone."""
-  model = onnx_model.load((exported / "model.onnx").read_bytes())
+  model = onnx_model.load(files.dump(runs.load_trained(run), "onnx")[0])
   images = detector.random_images(5, 16, "uint8")
   points, _ = model(images)
   alone = [model(image[None])[0][0] for image in images]

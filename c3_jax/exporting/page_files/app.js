@@ -31,7 +31,7 @@ function draw(canvas, source, found) {
   context.strokeRect(...box);
   context.setLineDash([]);
   const radius = Math.max(3, Math.max(canvas.width, canvas.height) / 80);
-  context.font = `${Math.max(11, 2.2 * radius)}px sans-serif`;
+  context.font = `${Math.max(11, 3 * radius)}px sans-serif`;
   found.points.forEach(([x, y], i) => {
     const [cx, cy] = [(x + 0.5) * scale, (y + 0.5) * scale];
     context.globalAlpha = 0.25 + 0.75 * found.confidence[i];

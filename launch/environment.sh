@@ -32,8 +32,11 @@ install() {
     echo "Installing$missing into .venv (minutes the first time)"
     # What one file installs can change what another did.
     rm -rf "$installed"
-    .venv/bin/python -m pip install -qq --disable-pip-version-check \
-      "${@/#/--requirement=}"
+    for file in "$@"; do
+      # One by one: pip asks for hashes of all that stands beside a lock file.
+      .venv/bin/python -m pip install -qq --disable-pip-version-check \
+        --requirement="$file"
+    done
     mkdir "$installed"
     cp "$@" "$installed"
   fi

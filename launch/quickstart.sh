@@ -14,7 +14,7 @@ for flag in "$@"; do
 done
 
 SECONDS=0
-install requirements.txt
+install requirements.lock
 echo "Ready to run after $SECONDS s."
 
 if [ -e "$workdir" ]; then

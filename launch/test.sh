@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source launch/environment.sh
 
-install requirements.txt requirements-test.txt
+install requirements.lock requirements-test.txt
 .venv/bin/ruff check
 .venv/bin/ruff format --check
 .venv/bin/python -m pytest -q -n 2 --dist loadfile \

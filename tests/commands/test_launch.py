@@ -65,16 +65,16 @@ def test_scripts_parse(script):
 
 
 def test_install_calls_pip_only_for_changed_files(checkout):
-  """Pip runs once for one content of the files, and again when one changes."""
+  """Pip runs once for each file, and again when one of them changes."""
   assert install(checkout, "run.txt") == (0, 1)
   assert install(checkout, "run.txt") == (0, 1)
-  assert install(checkout, "run.txt", "test.txt") == (0, 2)
-  assert install(checkout, "run.txt") == (0, 2)
-  (checkout / "run.txt").write_text("jax==2\n")
+  assert install(checkout, "run.txt", "test.txt") == (0, 3)
   assert install(checkout, "run.txt") == (0, 3)
+  (checkout / "run.txt").write_text("jax==2\n")
+  assert install(checkout, "run.txt") == (0, 4)
   # The new JAX may have moved what the tests had asked for.
-  assert install(checkout, "run.txt", "test.txt") == (0, 4)
-  assert install(checkout, "run.txt", "test.txt") == (0, 4)
+  assert install(checkout, "run.txt", "test.txt") == (0, 6)
+  assert install(checkout, "run.txt", "test.txt") == (0, 6)
 
 
 def test_failed_install_is_tried_again(checkout):
@@ -116,6 +116,14 @@ def test_lower_bounds_are_the_tested_versions():
   needed = project["dependencies"] + project["optional-dependencies"]["tf"]
   bounds = dict(line.split(">=") for line in needed)
   assert bounds == {name: pins[name] for name in bounds}
+  # With all that they bring along, the lock file has each with its hashes.
+  text = (ROOT / "requirements.lock").read_text()
+  entries = [x for x in re.split(r"\n(?=[\w#])", text) if x[0] != "#"]
+  locked = dict(re.match(r"([\w.-]+)==([^\s;]+)", x).groups() for x in entries)
+  same = lambda name: name.lower().replace("_", "-")  # noqa: E731
+  assert {same(n): v for n, v in pins.items()}.items() <= locked.items()
+  assert len(locked) > len(pins)
+  assert all(re.search("--hash=sha256:[0-9a-f]{64}", x) for x in entries)
   # The rest is pinned for the versions alone.
   assert set(pins) - set(bounds) == {"jaxlib", "tensorflow-cpu", "tensorstore"}
 

@@ -13,13 +13,14 @@ import numpy as np
 from c3_jax.errors import UserError
 from c3_jax.models import initial, porting
 from c3_jax.runs import Damaged, flat, load_config, open_to_read, under
-from c3_jax.runtime import files
+from c3_jax.runtime import files, json_files
 from c3_jax.training.state import TrainState, enter, initial_state, state_at_0
 
 logger = logging.getLogger(__name__)
 
 # What may differ between a run and its continuation.
 FREE = ("eval", "log_every", "checkpoint_every", "accept_changes", "init")
+FREE += ("parallel",)
 # Where and how images are read: they may move, if they are the same.
 PLACES = ("data.root", "data.extra_root", "data.tfds_dir", "data.cache")
 PLACES += ("data.packed", "data.landmarks")
@@ -235,7 +236,12 @@ def note_weights(experiment, step):
   """
   config, workdir = experiment.config, experiment.workdir
   path = workdir / "weights.json"
-  before = json.loads(path.read_text()) if path.exists() else {}
+  before = {}
+  if path.exists():
+    words = {"wrong": "is damaged", "remedy": "move it away."}
+    before = json_files.read(path, **words)
+    form = dict.fromkeys(before, {"source": str, "source_sha256": str})
+    json_files.read(path, form, **words)
   now = {}
   networks = {"resnet50": "resnet50", "vgg": config.perceptual.arch}
   for key, folder in config.weights.items():

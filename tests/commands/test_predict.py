@@ -226,6 +226,52 @@ def test_overlays_are_one_image_a_file_and_nothing_else(work, tmp_path):
     np.testing.assert_allclose(colour, want, atol=1)
 
 
+def test_an_output_is_replaced_and_annotations_are_not(work, tmp_path):
+  """The same command twice; another's csv, an image and a run's file stay."""
+  pics, out = work / "pics", tmp_path / "out.csv"
+  image = str(pics / "a.png")
+  first = write_landmarks(work / "run", image, out)
+  assert write_landmarks(work / "run", image, out) == first
+  text = "file,x1,y1,x2,y2,split\na.png,1,2,3,4,train\n"
+  (tmp_path / "landmarks.csv").write_text(text)
+  for path, options in (
+    (tmp_path / "landmarks.csv", {}),
+    (pics / "a.png", {"overwrite": True}),
+    (work / "run" / "config.json", {"overwrite": True}),
+  ):
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=f"--out={path} "):
+      write_landmarks(work / "run", image, path, **options)
+    assert path.read_bytes() == before
+  path = tmp_path / "landmarks.csv"
+  write_landmarks(work / "run", image, path, overwrite=True)
+  assert path.read_bytes() == out.read_bytes()
+
+
+def test_an_overlay_that_fails_does_not_cost_the_csv(work, tmp_path, caplog):
+  """A name too long, another's file in its place, a link out of the folder."""
+  source = work / "pics" / "a.png"
+  pics, folder = tmp_path / "pics", tmp_path / "over"
+  names = ["n" * 250 + ".png", "out/a.png", "taken.png", "good.png"]
+  for name in names:
+    (pics / name).parent.mkdir(parents=True, exist_ok=True)
+    (pics / name).write_bytes(source.read_bytes())
+  folder.mkdir()
+  (tmp_path / "elsewhere").mkdir()
+  (folder / "out").symlink_to(tmp_path / "elsewhere")
+  (folder / "taken.png.png").write_text("another's")
+  out = tmp_path / "out.csv"
+  for _ in range(2):  # Its own overlays are replaced.
+    caplog.clear()
+    write_landmarks(work / "run", str(pics), out, overlay=str(folder))
+    assert sorted(read_csv(out)[1]) == sorted(names)
+    told = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert len([line for line in told if "No overlay of" in line]) == 3
+  assert (folder / "taken.png.png").read_text() == "another's"
+  assert not list((tmp_path / "elsewhere").iterdir())
+  assert image_files.size_of(folder / "good.png.png")[0] >= 320
+
+
 def test_warnings_name_the_broken_files(work, tmp_path, caplog):
   """Each is named once, with the reason; nothing else is warned of."""
   with caplog.at_level(logging.INFO, "c3_jax"):
@@ -277,7 +323,7 @@ def test_command_line_without_tensorflow(work, tmp_path):
     text=True,
   )
   assert done.stdout.split() == ["0", "2", "2"], done.stderr
-  assert f"Wrote {outs[0]}: 8 pictures, 2 warning(s)." in done.stderr
+  assert f"Wrote {outs[0]}: 8 images, 2 warning(s)." in done.stderr
   assert "none of the 1 files" in done.stderr
   assert "unknown argument 'more'" in done.stderr
   assert "Traceback" not in done.stderr

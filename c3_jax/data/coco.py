@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from c3_jax.errors import UserError
-from c3_jax.runtime import json_files
+from c3_jax.runtime import files, json_files
 
 # The confidence from which a landmark counts as seen.
 SEEN = 0.25
@@ -54,7 +54,10 @@ def read(path):
   Raises:
     UserError: names the file and what is wrong in it.
   """
-  content = json_files.read(path, _FORM, wrong=_WRONG, remedy=_REMEDY)
+  # COCO's own has 240 MB.
+  content = json_files.read(
+    path, _FORM, wrong=_WRONG, remedy=_REMEDY, largest=files.LARGEST
+  )
   try:
     images = _by_id(content["images"])
     objects = _objects(content, images)

@@ -24,7 +24,7 @@ NAMES = {
 }
 
 
-def read(path, form=dict, *, wrong, remedy):
+def read(path, form=dict, *, wrong, remedy, largest=LARGEST):
   """Reads a JSON file of a form.
 
   Args:
@@ -32,12 +32,13 @@ def read(path, form=dict, *, wrong, remedy):
     form: as of `check`.
     wrong, remedy: words for the message: what is wrong with a file that is
       missing or damaged, and what to do.
+    largest: bytes of the file that are taken.
 
   Raises:
     UserError: it cannot be read, is no JSON, or has another form.
   """
   try:
-    value = parse(files.read_bytes(path, largest=LARGEST))
+    value = parse(files.read_bytes(path, largest=largest))
     check(value, form)
   except (OSError, ValueError) as error:
     raise UserError(

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import pathlib
+import time
 
 import jax
 import numpy as np
@@ -93,11 +94,40 @@ def _set_aside(path, damaged):
   )
 
 
-class TensorBoard:
-  """Writes TensorBoard events by clu, on a thread of its own.
+class LightEvents:
+  """Writes TensorBoard's events without TensorFlow, in place of clu's writer.
 
-  There the import of TensorFlow, which takes seconds, holds up no step. Without
-  TensorFlow nothing is written.
+  Raises:
+    ImportError: the package tensorboard is not installed.
+  """
+
+  def __init__(self, logdir):
+    from tensorboard.compat.proto import event_pb2, summary_pb2
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    self._event, self._summary = event_pb2.Event, summary_pb2.Summary
+    self._writer = EventFileWriter(logdir)
+    self.flush, self.close = self._writer.flush, self._writer.close
+
+  def write_scalars(self, step, scalars):
+    """Adds an event of scalars, name -> float."""
+    values = [
+      self._summary.Value(tag=name, simple_value=value)
+      for name, value in scalars.items()
+    ]
+    summary = self._summary(value=values)
+    self._writer.add_event(
+      self._event(wall_time=time.time(), step=step, summary=summary)
+    )
+
+
+class TensorBoard:
+  """Writes TensorBoard events, on a thread of its own.
+
+  There the import of TensorFlow, which takes seconds, holds up no step. clu
+  writes them where TensorFlow is installed, else `LightEvents`; without the
+  package tensorboard, nothing does. All of it is imported at the first record:
+  on process 0 alone, when JAX has its devices, which clu could disturb.
   """
 
   def __init__(self, workdir):
@@ -113,12 +143,18 @@ class TensorBoard:
       os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
       import tensorflow as tf
       from clu.metric_writers import SummaryWriter
-    except ImportError as error:
-      logger.info("No TensorBoard events (%s); see metrics.jsonl.", error)
-      return None
+    except ImportError:
+      return self._light()
     with contextlib.suppress(RuntimeError):  # TensorFlow is in use already.
       tf.config.set_visible_devices([], "GPU")
     return SummaryWriter(str(self._workdir))
+
+  def _light(self):
+    try:
+      return LightEvents(str(self._workdir))
+    except ImportError as error:
+      logger.info("No TensorBoard events (%s); see metrics.jsonl.", error)
+      return None
 
   def _write(self, step, scalars):
     try:

@@ -134,9 +134,27 @@ def test_writer_writes_lines_and_tensorboard_events(tmp_path):
   assert b"flow/loss" in events.read_bytes()
 
 
-def test_writer_without_tensorflow(tmp_path, monkeypatch):
-  """Where clu cannot be imported, the lines are all there is."""
+def test_events_without_tensorflow(tmp_path, monkeypatch):
+  """Where clu cannot be imported, TensorBoard reads the same scalars."""
   monkeypatch.setitem(sys.modules, "clu.metric_writers", None)
+  with log.Writer(tmp_path, 0) as writer:
+    writer.write(5, "flow", {"loss": 0.25})
+    writer.write(6, "flow", {"loss": 0.5})
+  loader = pytest.importorskip(
+    "tensorboard.backend.event_processing.event_file_loader"
+  )
+  (path,) = tmp_path.glob("events.out.tfevents.*")
+  events = [e for e in loader.LegacyEventFileLoader(str(path)).Load() if e.step]
+  found = [
+    (e.step, v.tag, v.simple_value) for e in events for v in e.summary.value
+  ]
+  assert found == [(5, "flow/loss", 0.25), (6, "flow/loss", 0.5)]
+
+
+def test_writer_without_tensorboard(tmp_path, monkeypatch):
+  """Where tensorboard is not installed either, the lines are all there is."""
+  for name in ("clu.metric_writers", "tensorboard.compat.proto"):
+    monkeypatch.setitem(sys.modules, name, None)
   with log.Writer(tmp_path, 0) as writer:
     writer.write(5, "flow", {"loss": 0.25})
   assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]

@@ -40,7 +40,10 @@ def read_lines(path):
     raise UserError(
       f"{path} cannot be read as a text file ({error}); download it again."
     ) from error
-  return [line.strip() for line in text.splitlines() if line.strip()]
+  lines = [line.strip() for line in text.splitlines() if line.strip()]
+  if not lines:
+    raise UserError(f"{path} is empty; download it again.")
+  return lines
 
 
 def read_rows(path, header=0):

@@ -29,7 +29,7 @@ from c3_jax.training.state import initial_state
 
 
 def pairs_of(dataset, shifts):
-  """Pictures 2m and 2m + 1 are i and i + s of `dataset`, for each shift s.
+  """Images 2m and 2m + 1 are i and i + s of `dataset`, for each shift s.
 
   Args:
     dataset: `ArrayDataset` with points.

@@ -60,7 +60,7 @@ def torchvision_models():
 
 @pytest.fixture(scope="session")
 def public_data():
-  """The folder of real lists and pictures beside the project; or skips."""
+  """The folder of real lists and images beside the project; or skips."""
   place = ROOT.parent / "shared" / "data"
   place = pathlib.Path(os.environ.get("C3_JAX_PUBLIC_DATA", place))
   if not place.is_dir():
@@ -76,7 +76,7 @@ def dots(monkeypatch):
 
   Returns:
     Function that finds the dots of uint8 [n, S, S, 3]: float [n, 2] (x, y), in
-    [-1, 1] of the picture.
+    [-1, 1] of the image.
   """
   from c3_jax.data import fake
 
@@ -89,8 +89,8 @@ def dots(monkeypatch):
       dot = np.rint(middle + rng.uniform(-0.2, 0.2, 2) * short)
       square = (x - dot[0]) ** 2 + (y - dot[1]) ** 2
       blob = 255 * np.exp(-square / 2 / (short / 20) ** 2)
-      picture = Image.fromarray(blob.astype(np.uint8)).convert("RGB")
-      yield picture, np.tile(dot, (5, 1))
+      image = Image.fromarray(blob.astype(np.uint8)).convert("RGB")
+      yield image, np.tile(dot, (5, 1))
 
   def find(images):
     size = images.shape[1]

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from c3_jax.geometry.frame import AnyArray
+from c3_jax.geometry.frame import AnyArray, coords_to_pixels
 
 
 def sample(
@@ -26,8 +26,9 @@ def sample(
   The image spans [-extent, extent]; coords are (x, y). Differentiable in both.
   """
   h, w, c = image.shape
-  x = jnp.clip(((coords[..., 0] / extent + 1) * w - 1) / 2, 0, w - 1)
-  y = jnp.clip(((coords[..., 1] / extent + 1) * h - 1) / 2, 0, h - 1)
+  places = coords_to_pixels(coords / extent, (w, h))
+  x = jnp.clip(places[..., 0], 0, w - 1)
+  y = jnp.clip(places[..., 1], 0, h - 1)
   x0 = jnp.clip(jnp.floor(x), 0, max(w - 2, 0))
   y0 = jnp.clip(jnp.floor(y), 0, max(h - 2, 0))
   fx, fy = (x - x0)[..., None], (y - y0)[..., None]

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 
 from c3_jax.geometry import AnyArray
 from c3_jax.models import dilation
+from c3_jax.runtime import parallel
 
 Images = Float[AnyArray, "b H W 3"]
 Maps = Float[Array, "b _ _ _"]
@@ -47,7 +48,7 @@ def make_norm(kind, *, train, dtype):
     momentum=0.9,
     epsilon=1e-5,
     use_fast_variance=False,
-    axis_name="batch",
+    axis_name=parallel.AXIS,
     dtype=dtype,
   )
 

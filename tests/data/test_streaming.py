@@ -130,7 +130,7 @@ def test_every_colour_type_becomes_rgb(tmp_path):
   rgb = _picture(40, 40)
   grey = rgb.convert("L")
   sixteen = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
-  pictures = {
+  images = {
     "rgb.png": rgb,
     "rgb.jpg": rgb,
     "upper.JPG": rgb,
@@ -143,11 +143,11 @@ def test_every_colour_type_becomes_rgb(tmp_path):
     "cmyk.jpg": rgb.convert("CMYK"),
     "sixteen.png": sixteen,
   }
-  paths = [tmp_path / name for name in pictures]
-  for path, picture in zip(paths, pictures.values(), strict=True):
-    picture.save(path)
+  paths = [tmp_path / name for name in images]
+  for path, image in zip(paths, images.values(), strict=True):
+    image.save(path)
   batch = _read(paths, 40)
-  assert batch.index.tolist() == list(range(len(pictures)))
+  assert batch.index.tolist() == list(range(len(images)))
   assert not batch.errors
   for image, path in zip(batch.images, paths, strict=True):
     # Pillow clips 16 bits to 8 where it should scale them.
@@ -159,11 +159,11 @@ def test_every_colour_type_becomes_rgb(tmp_path):
 
 def test_orientation_tag_is_ignored(tmp_path):
   """A JPEG that asks to be turned loads as it is stored."""
-  picture = _picture(40, 40)
+  image = _picture(40, 40)
   exif = Image.Exif()
   exif[0x0112] = 6
-  picture.save(tmp_path / "plain.jpg")
-  picture.save(tmp_path / "turned.jpg", exif=exif)
+  image.save(tmp_path / "plain.jpg")
+  image.save(tmp_path / "turned.jpg", exif=exif)
   paths = [tmp_path / "plain.jpg", tmp_path / "turned.jpg"]
   images = _read(paths, 40).images
   np.testing.assert_array_equal(images[0], images[1])

@@ -62,13 +62,13 @@ def draw(**table):
 
 
 def ramp(size=LOADED):
-  """Four pictures whose channels are the coordinates in the model frame."""
-  picture = geometry.grid(size, size) * (size / SIZE)
-  return jnp.broadcast_to(picture, (4, size, size, 2))
+  """Four images whose channels are the coordinates in the model frame."""
+  image = geometry.grid(size, size) * (size / SIZE)
+  return jnp.broadcast_to(image, (4, size, size, 2))
 
 
 def pairs(images, target, source, margin=0.15, order=slice(None)):
-  """Both views and the mask of four pictures; the same keys at each call."""
+  """Both views and the mask of four images; the same keys at each call."""
   keys = jax.random.split(KEY, 4)[order]
   views = jitted_pairs(keys, images, NONE | target, NONE | source, margin)
   return [np.asarray(view) for view in views[:3]]
@@ -231,7 +231,7 @@ def test_source_warp_says_which_point_of_the_target_the_source_shows():
 
 
 def test_mask_follows_the_border_of_the_picture_through_the_target_warp():
-  """The mask is the clipped distance of T(x) to the picture's border."""
+  """The mask is the clipped distance of T(x) to the image's border."""
   far, margin = NONE | {"shift": 0.6, "rotation": 20.0}, 0.3
   targets, _, masks = pairs(ramp(), far, AFFINE, margin)
   assert masks.shape == (4, SIZE, SIZE, 1)
@@ -345,7 +345,7 @@ def test_centre_crop_is_the_view_of_no_warp():
 
 
 def test_recolour_is_an_affine_map_of_the_colours():
-  """Each picture has its own map, near the identity for a small strength."""
+  """Each image has its own map, near the identity for a small strength."""
   images = jax.random.uniform(jax.random.key(0), (3, 8, 8, 3))
   keys = jax.random.split(jax.random.key(1), 3)
   out = np.asarray(augment.recolour(keys, images, 0.3))

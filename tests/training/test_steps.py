@@ -128,7 +128,7 @@ class Run:
   metrics: list
 
 
-def train(name, devices, count=STEPS, **changes):
+def train(name, devices, count=STEPS, *, kind="pmap", **changes):
   """`count` steps of a stage, with changes, on the first `devices` devices."""
   setup, stages, state, frozen, batches = experiment()
   stage = dataclasses.replace(stages[name], **changes)
@@ -138,8 +138,10 @@ def train(name, devices, count=STEPS, **changes):
   run = Run([state], [], [])
   state = parallel.replicate(state, devices=devices)
   frozen = parallel.replicate(frozen, devices=devices)
-  step = parallel.pmap_step(
-    functools.partial(steps.train_step, setup, stage), devices=devices
+  step = parallel.parallel_step(
+    functools.partial(steps.train_step, setup, stage),
+    kind=kind,
+    devices=devices,
   )
   for images in batches[:count]:
     batch = parallel.shard({"image": images}, devices=devices)
@@ -182,6 +184,15 @@ def assert_same(a, b):
 def test_one_device_equals_four(name):
   """Gradients, metrics and all of the state do not depend on the devices."""
   assert_same(on_one_device(name), train(name, 4))
+
+
+@pytest.mark.slow
+def test_shard_map_is_pmap():
+  """Stage cycle on four devices by shard_map is the one on one by pmap."""
+  four = train("cycle", 4, count=1, kind="shard_map")
+  one = on_one_device("cycle")
+  one = Run(one.states[:2], one.gradients[:1], one.metrics[:1])
+  assert_same(one, four)
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -336,7 +347,7 @@ def test_terms_of_table_2(with_cycle, with_flow):
   }
 
 
-# How the terms are put together, on linear networks of 4 x 4 pictures and
+# How the terms are put together, on linear networks of 4 x 4 images and
 # 2 x 2 maps. Every call of a network has matrices of its own.
 
 CHANNELS, K = 3, 4
@@ -401,7 +412,7 @@ class LinearNetworks:
 
 
 def plain_setup(**options):
-  """A `Setup` without networks: pictures of 4 px, seen as they are."""
+  """A `Setup` without networks: images of 4 px, seen as they are."""
   augmentation = augment.Augmentation(target={}, source={})
   return setup_lib.Setup(None, None, 4, 0, augmentation, **options)
 
@@ -423,7 +434,7 @@ def weights_of(*names):
 
 
 def square(x, y):
-  """A distance of pictures."""
+  """A distance of images."""
   return np.mean((np.asarray(x) - np.asarray(y)) ** 2)
 
 

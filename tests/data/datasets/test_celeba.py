@@ -149,8 +149,8 @@ def test_dve_crop_is_dves(dots, tmp_path):
   pixels = np.array([p for _, p in fake.draw_faces("test", 2, 0, celeba.SIZE)])
   expected = (pixels - [0, 30] + 0.5) * 136 / 178 - 20
   np.testing.assert_allclose((data.points + 1) * 48, expected, atol=1e-4)
-  picture = Image.open(tmp_path / "img_align_celeba" / data.names[0])
-  oracle = resized(np.asarray(picture)[30:208], 136)
+  image = Image.open(tmp_path / "img_align_celeba" / data.names[0])
+  oracle = resized(np.asarray(image)[30:208], 136)
   assert np.abs(data.images[0] - oracle).max() <= 1
 
 
@@ -170,10 +170,10 @@ def test_streaming_finds_broken_pictures_as_they_come(dots, tmp_path):
 
 def test_half_size_copies_load_as_celeba(public_data, tmp_path):
   """celeba10k: real images under the real names, points on the eyes."""
-  pictures = sorted((public_data / "celeba10k" / "images").iterdir())[:60]
+  images = sorted((public_data / "celeba10k" / "images").iterdir())[:60]
   folder = tmp_path / "img_align_celeba"
   folder.mkdir()
-  for path in pictures:
+  for path in images:
     (folder / path.name).symlink_to(path)
   rows = (public_data / "celeba10k" / "landmarks.csv").read_text().split()[1:61]
   points = {}
@@ -187,7 +187,7 @@ def test_half_size_copies_load_as_celeba(public_data, tmp_path):
     header,
     *(f"{name} {' '.join(map(str, p))}" for name, p in points.items()),
   ]
-  names = [path.name for path in pictures]
+  names = [path.name for path in images]
   (tmp_path / "MAFL").mkdir()
   for name, content in {
     "list_landmarks_align_celeba.txt": lines,
@@ -210,7 +210,7 @@ def _spoil(root, how):
   """Makes one mistake in a good folder: the message."""
   partition = root / "list_eval_partition.txt"
   landmarks = root / "list_landmarks_align_celeba.txt"
-  picture = root / "img_align_celeba" / "000001.jpg"
+  image = root / "img_align_celeba" / "000001.jpg"
   text = {path: path.read_text() for path in (partition, landmarks)}
   match how:
     case "no partition":
@@ -223,10 +223,10 @@ def _spoil(root, how):
       (root / "img_align_celeba").rename(root / "img")
       return "has no img_align_celeba or Img/img_align_celeba"
     case "lost image":
-      picture.unlink()
+      image.unlink()
       return "lacks 1 of 4 images of .*, 000001.jpg the first"
     case "wild":
-      Image.new("RGB", (409, 687)).save(picture)
+      Image.new("RGB", (409, 687)).save(image)
       return "000001.jpg has 409 x 687 pixels"
     case "short landmarks":
       landmarks.write_text(text[landmarks].rsplit("\n", 2)[0])

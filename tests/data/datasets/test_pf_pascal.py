@@ -101,10 +101,10 @@ def test_pictures_of_voc_will_do(dots, tmp_path, scale):
   fake.write_pf_pascal(tmp_path, train=2, test=2)
   folder = tmp_path / "PF-dataset-PASCAL" / "JPEGImages"
   for path in folder.iterdir():
-    picture = Image.open(path)
-    enlarge = 300 / max(picture.size)
-    size = [round(side * enlarge * scale) for side in picture.size]
-    picture.resize(size, Image.BICUBIC).save(path, quality=95)
+    image = Image.open(path)
+    enlarge = 300 / max(image.size)
+    size = [round(side * enlarge * scale) for side in image.size]
+    image.resize(size, Image.BICUBIC).save(path, quality=95)
   path = tmp_path / "image_pairs" / "test_pairs.csv"
   with open(path) as file:
     header, *rows = csv.reader(file)

@@ -118,24 +118,24 @@ def test_landmarks_lie_on_what_is_drawn():
   centres = np.asarray(grid(SIZE, SIZE))
   for i in range(6):
     pose = one(poses(6, seed=2), i)
-    picture = np.asarray(draw(pose, appearance, size=SIZE))
+    image = np.asarray(draw(pose, appearance, size=SIZE))
     points = np.asarray(landmarks(pose))
 
     def near(point):
       return np.linalg.norm(centres - point, axis=-1) < 0.25
 
-    green = picture @ [-0.5, 1, -0.5] > 0.5
+    green = image @ [-0.5, 1, -0.5] > 0.5
     for eye in points[:2]:
       found = centres[green & near(eye)].mean(0)
       assert np.linalg.norm(found - eye) < 2 / SIZE
     # A corner of the mouth touches the lips, and little around it is lips.
-    blue = picture @ [-0.5, -0.5, 1] > 0.3
+    blue = image @ [-0.5, -0.5, 1] > 0.3
     for corner in points[3:]:
       distance = np.linalg.norm(centres - corner, axis=-1)
       assert distance[blue].min() < 1.5 * 2 / SIZE
       assert blue[distance < 6 * 2 / SIZE].mean() < 0.4
     # The nose is the reddish, not too dark patch between eyes and mouth.
-    red = (picture[..., 0] - picture[..., 1] > 0.1) & (picture[..., 1] > 0.45)
+    red = (image[..., 0] - image[..., 1] > 0.1) & (image[..., 1] > 0.45)
     nose = centres[red & (np.linalg.norm(centres - points[2], axis=-1) < 0.12)]
     assert np.linalg.norm(nose.mean(0) - points[2]) < 2 * 2 / SIZE
 
@@ -249,11 +249,11 @@ def test_pictures_are_finite_and_in_range():
   pose = poses(n).replace(
     scale=jnp.linspace(0.2, 3, n), yaw=jnp.linspace(-1.2, 1.2, n)
   )
-  pictures = jax.vmap(lambda p, a: draw(p, a, size=24))(pose, looks)
-  assert np.isfinite(pictures).all()
-  assert pictures.min() >= 0
-  assert pictures.max() <= 1
-  assert np.asarray(pictures).std() > 0.1
+  images = jax.vmap(lambda p, a: draw(p, a, size=24))(pose, looks)
+  assert np.isfinite(images).all()
+  assert images.min() >= 0
+  assert images.max() <= 1
+  assert np.asarray(images).std() > 0.1
 
 
 def test_pose_varies_enough_and_stays_in_the_frame():

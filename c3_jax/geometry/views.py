@@ -24,8 +24,7 @@ def view(data):
   Raises:
     UserError: the dataset has no such protocol.
   """
-  # A run of a version without protocols saw what crop and load_size say.
-  name = data.get("protocol", CUSTOM) or _DEFAULTS.get(data.name, CUSTOM)
+  name = data.protocol or _DEFAULTS.get(data.name, CUSTOM)
   if data.name == "pf_pascal":
     name = _DEFAULTS[data.name]
   if name == CUSTOM:

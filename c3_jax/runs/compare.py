@@ -5,7 +5,7 @@ import pathlib
 from typing import NamedTuple
 
 from c3_jax.errors import UserError
-from c3_jax.runs.config import flat, under
+from c3_jax.runs.config import flat, load_config, under
 from c3_jax.runtime import json_files
 
 # What may differ between the runs of one row.
@@ -75,7 +75,7 @@ def load(workdir):
       f"{workdir} cannot be read, it has no config.json: name folders of runs "
       "with --workdirs=A,B,..."
     )
-  config = _read(folder / "config.json")
+  config = _config(folder)
   reports = {}
   for path in sorted((folder / "eval").glob("*.json")):
     report = _read(path)
@@ -94,6 +94,11 @@ def _read(path):
     wrong="cannot be read",
     remedy="name folders of runs with --workdirs=A,B,...",
   )
+
+
+def _config(folder):
+  """Reads the config of a run as nested dicts, with keys newer than the run."""
+  return json.loads(load_config(folder).to_json())
 
 
 def settings(config):
@@ -115,8 +120,8 @@ def settings(config):
 def _start(config):
   """Reads the config of the run that a run began with; None without it."""
   start = config.get("init", {}).get("workdir")
-  path = pathlib.Path(start or "") / "config.json"
-  return _read(path) if start and path.is_file() else None
+  found = start and (pathlib.Path(start) / "config.json").is_file()
+  return _config(start) if found else None
 
 
 def length(config, stage):

@@ -37,6 +37,9 @@ def load_config(workdir) -> ml_collections.ConfigDict:
     # What else there is may have had another kind before.
     for part in ("data", "model"):
       _check_like(stored.get(part, {}), paper[part], part)
+    if stored.get("data", {}).get("name") == "aflw":
+      # Before there were protocols, crop and load_size said what was seen.
+      stored["data"].setdefault("protocol", "custom")
     return ml_collections.ConfigDict(_fill(stored, paper)).lock()
   except (AttributeError, ValueError, TypeError) as error:
     raise UserError(f"{path} {wrong} ({error}): {remedy}") from error
@@ -82,7 +85,7 @@ def flat(config):
   """Flattens a config, or nested dicts of one, to "a.b.c" -> plain value."""
   if isinstance(config, ml_collections.ConfigDict):
     config = json.loads(config.to_json())
-  return traverse_util.flatten_dict(config, sep=".", keep_empty_nodes=True)
+  return traverse_util.flatten_dict(config, sep=".")
 
 
 def under(key, prefixes):

@@ -332,3 +332,18 @@ def test_mistakes_are_named(tmp_path, sweep):
   (tmp_path / "000" / "config.json").write_text("{}")
   with pytest.raises(UserError, match="config.json of a run has no key"):
     tables.collect([folder])
+
+
+def test_a_run_of_an_older_version_joins_the_row_of_its_seeds(tmp_path):
+  """Keys that its config.json lacks count as their defaults."""
+  made = {"synthetic": report(10.0, 9.0)}
+  older = write(tmp_path / "older", "", 0, made)
+  newer = write(tmp_path / "newer", "", 1, made)
+  path = tmp_path / "older" / "config.json"
+  config = json.loads(path.read_text())
+  for key in ("parallel", "accumulate"):
+    del config[key]
+  del config["objective"]["flow_reach"], config["data"]["protocol"]
+  path.write_text(json.dumps(config))
+  text = tables.collect([older, newer])
+  assert "± 0.00 (2)" in text

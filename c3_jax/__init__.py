@@ -18,12 +18,14 @@ __all__ = ["UserError", "__version__", "load"]
 __version__ = "0.2.0"
 
 
-def load(workdir, step=None):
+def load(workdir, step=None, *, regressor="", batch_size=32):
   """Loads a trained run: a `c3_jax.inference.Predictor`.
 
   Args:
     workdir: folder of the run.
     step: int, of a checkpoint; by default the one with the best evaluation.
+    regressor: eval/DATASET.json of the run, to estimate annotated points too.
+    batch_size: images that the network sees at once.
 
   Raises:
     UserError: there is no such run or checkpoint.
@@ -31,4 +33,6 @@ def load(workdir, step=None):
   # JAX and the networks take seconds to import.
   from c3_jax import inference
 
-  return inference.load(workdir, step=step)
+  return inference.load(
+    workdir, step, regressor=regressor, batch_size=batch_size
+  )

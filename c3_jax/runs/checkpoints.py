@@ -164,7 +164,7 @@ class Checkpoints(contextlib.AbstractContextManager):
       self._failed = True
       raise UserError(
         f"{self._path}/{step} cannot be saved "
-        f"({str(error).strip().rpartition(': ')[2]}): free or mend the disk "
+        f"({str(error).strip().rpartition(': ')[2]}): free or repair the disk "
         "and start again; the newest checkpoint is "
         + ("none." if before is None else f"that of step {before}.")
       ) from error

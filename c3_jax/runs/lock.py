@@ -47,7 +47,7 @@ class Lock(contextlib.AbstractContextManager):
         refusal = error
       except OSError as error:
         refusal = UserError(
-          f"{self._path} cannot be written ({error.strerror}): free or mend "
+          f"{self._path} cannot be written ({error.strerror}): free or repair "
           "the disk, or use another --workdir."
         )
     if not hosts.agree(refusal is None):

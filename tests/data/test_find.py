@@ -126,7 +126,7 @@ def test_overlays_of_an_earlier_run_are_no_pictures(tree):
   ],
 )
 def test_mistakes_are_named(tree, images, overlay, match):
-  """The flag at fault, and the mend."""
+  """The flag at fault, and what to do."""
   with pytest.raises(UserError, match=match):
     find.find(images, overlay)
 

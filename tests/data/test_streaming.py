@@ -291,7 +291,7 @@ def test_warning_names_ten_files_at_most(tmp_path, warnings_logged):
 
 
 def test_cache_larger_than_memory_is_refused(tmp_path):
-  """A cache beyond the machine's memory names the mend, and allocates none."""
+  """A cache beyond the machine's memory says what to do, allocates none."""
   paths = [tmp_path / "a.png"] * 10
   with pytest.raises(UserError, match="cache=False"):
     scan(paths, geometry.Frame(8, 4_000_000))

@@ -221,7 +221,7 @@ def test_result_counts_images_and_is_plain_json():
 
 
 def test_empty_splits_are_named():
-  """No training or no test images is a mistake that says the mend."""
+  """No training or no test images is a mistake that says what to do."""
   found, points = make(9)
   full = data(found, points)
   for empty, match in (

@@ -200,7 +200,7 @@ def test_only_the_fit_without_intercept_depends_on_the_origin():
 
 
 def test_user_mistakes_name_the_mend():
-  """Bad normalisers, empty splits and NaN are UserErrors that say the mend."""
+  """Bad normalisers, empty splits and NaN are named with what to do."""
   landmarks, points = make_data(15)
   for normaliser in [(0, 5), (1, 1), (-1, 0), (0, 1, 2), "eyes", "image"]:
     with pytest.raises(UserError, match="eval.normaliser is.*give two"):

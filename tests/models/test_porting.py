@@ -200,7 +200,7 @@ def test_files(tmp_path):
 
 
 def test_wrong_files_are_named(tmp_path):
-  """Missing, cut off, or not made by us: the key, the file and the mend."""
+  """Missing, cut off, or not made by us: the key, the file and what to do."""
   place = tmp_path / "resnet50.safetensors"
   variables = port(state_of())
   for content, message in (

@@ -105,7 +105,7 @@ def test_a_state_comes_back_bit_by_bit(filled):
   ids=["shape", "more", "less", "names", "none"],
 )
 def test_another_model_is_refused(filled, template):
-  """A template that does not fit names the checkpoint and the mend."""
+  """A template that does not fit names the checkpoint and the remedy."""
   with (
     Checkpoints(filled) as checkpoints,
     pytest.raises(UserError, match=r"checkpoints/7 .*config") as error,

@@ -14,7 +14,7 @@ GOOD = {"step": 3, "name": None, "points": [[1, 2.5], []], "more": True}
 def read(path, text):
   """Writes a text, or bytes, and reads it as a file of FORM."""
   path.write_bytes(text if isinstance(text, bytes) else text.encode())
-  return json_files.read(path, FORM, wrong="is no report", remedy="mend it.")
+  return json_files.read(path, FORM, wrong="is no report", remedy="repair it.")
 
 
 def test_a_sound_file_is_read_as_by_json(tmp_path):
@@ -44,7 +44,7 @@ def test_what_is_wrong_is_named_in_one_line(tmp_path, text, reason):
   with pytest.raises(UserError, match=reason) as error:
     read(tmp_path / "a.json", text)
   message = str(error.value)
-  assert "a.json is no report (" in message and message.endswith("mend it.")
+  assert "a.json is no report (" in message and message.endswith("repair it.")
   assert "\n" not in message and len(message) < 400
 
 

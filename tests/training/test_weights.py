@@ -244,7 +244,7 @@ def test_resuming_without_the_vgg_is_refused(finished, begun, tmp_path):
   ],
 )
 def test_weights_that_cannot_be_used(finished, tmp_path, key, change, message):
-  """Missing or of another shape: one line with the key and the mend."""
+  """Missing or of another shape: one line with the key and what to do."""
   place = finished[2] if change else finished[2] / "none"
   config = get_config(**{f"weights__{key}": str(place)}, **change)
   with pytest.raises(UserError, match=message) as error:

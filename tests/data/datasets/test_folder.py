@@ -202,7 +202,7 @@ def test_another_csv_by_name(tmp_path):
   ],
 )
 def test_mistakes_in_the_csv(tmp_path, header, rows, parts):
-  """Each mistake gives one line with the file, the place and the mend."""
+  """Each mistake gives one line with the file, the place and the remedy."""
   _folder(tmp_path, rows, header=header)
   for split in ("train", "fit", "test"):
     with pytest.raises(UserError) as error:

@@ -5,7 +5,9 @@
 A run of three stages and 30 steps, saved every fourth, gets one SIGKILL: at a
 random time of all of it, after a random step, or within a random save. Started
 again, it must end with the parameters, the optimiser, the metrics and the
-checkpoints of the undisturbed run, bit by bit.
+checkpoints of the undisturbed run, bit by bit. An evaluation, a packing and a
+prediction get one at a random time; started again, they must leave the files of
+undisturbed ones, byte by byte, and no other.
 """
 
 import argparse
@@ -14,6 +16,7 @@ import multiprocessing
 import os
 import pathlib
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -23,13 +26,15 @@ import traceback
 import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
+from PIL import Image
 
+from c3_jax import inference, pack
 from c3_jax.runs.checkpoints import UNFINISHED
 from c3_jax.training import loop
 from configs import synthetic
 
 STEPS = 30
-KINDS = ("time", "step", "save")
+KINDS = ("time", "step", "save", "evaluate", "pack", "predict")
 
 
 def get_config():
@@ -41,8 +46,8 @@ def get_config():
   return config
 
 
-def start(workdir):
-  """Trains in a process of its own, which has all imports: its id."""
+def start(workdir, act=None):
+  """Trains, or acts, in a process of its own, which has all imports: its id."""
   child = os.fork()
   if child:
     return child
@@ -51,7 +56,10 @@ def start(workdir):
   jax.config.update("jax_compilation_cache_dir", f"{workdir.parent}/cache")
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
   try:
-    loop.train_and_evaluate(get_config(), workdir, mode="train")
+    if act:
+      act(workdir)
+    else:
+      loop.train_and_evaluate(get_config(), workdir, mode="train")
     os._exit(0)
   finally:
     # Without a look at what the parent has open, its folder above all.
@@ -59,13 +67,60 @@ def start(workdir):
     os._exit(1)
 
 
-def finish(workdir):
-  """Trains to the end; returns the seconds it took."""
+def finish(workdir, act=None):
+  """Trains, or acts, to the end; returns the seconds it took."""
   begin = time.monotonic()
-  _, status = os.waitpid(start(workdir), 0)
+  _, status = os.waitpid(start(workdir, act), 0)
   if status:
     raise SystemExit(f"{workdir} did not end well: see {workdir}.log")
   return time.monotonic() - begin
+
+
+def actions(folder):
+  """What is killed besides training: dict kind -> function of its folder."""
+  run, images = folder / "undisturbed", folder / "images"
+  images.mkdir()
+  rng = np.random.default_rng(0)
+  for i in range(200):
+    pixels = rng.integers(0, 256, (60, 50, 3), np.uint8)
+    Image.fromarray(pixels).save(images / f"{i}.png")
+
+  def evaluate(workdir):
+    if not workdir.exists():
+      shutil.copytree(run, workdir)
+    loop.train_and_evaluate(get_config(), workdir, mode="eval")
+
+  def packing(workdir):
+    workdir.mkdir(exist_ok=True)
+    pack.pack(get_config(), "train", workdir / "train.npz")
+
+  def predict(workdir):
+    workdir.mkdir(exist_ok=True)
+    out, overlay = workdir / "found.csv", workdir / "overlay"
+    inference.write_landmarks(run, str(images), out, overlay=str(overlay))
+
+  return {"evaluate": evaluate, "pack": packing, "predict": predict}
+
+
+def contents(folder):
+  """All files below a folder: dict name -> bytes."""
+  return {
+    str(path.relative_to(folder)): path.read_bytes()
+    for path in sorted(folder.rglob("*"))
+    if path.is_file()
+  }
+
+
+def kill_action(workdir, kind, act, seconds, rng):
+  """Kills an action at a random time: a dict, or None where it came late."""
+  child = start(workdir, act)
+  time.sleep(rng.uniform(0, seconds))
+  if os.waitpid(child, os.WNOHANG)[0]:
+    return None
+  os.kill(child, signal.SIGKILL)
+  os.waitpid(child, 0)
+  left = [path.name for path in workdir.rglob("*.part")]
+  return {"kind": kind, "parts": len(left)}
 
 
 def logged(workdir):
@@ -152,22 +207,35 @@ def main():
     finish(folder / "warm")  # Fills the cache of compiled programs.
     seconds = finish(folder / "undisturbed")
     expected = outcome(folder / "undisturbed")
-    print("| kill | last logged step | left in checkpoints/ | same |")
+    acts, whole = actions(folder), {}
+    for kind, act in acts.items():
+      finish(folder / f"warm_{kind}", act)
+      took = finish(folder / f"whole_{kind}", act)
+      whole[kind] = took, contents(folder / f"whole_{kind}")
+    print("| kill | last logged step | left behind | same |")
     print("|---|---|---|---|")
     for i in range(args.kills):
-      row = None
+      row, kind = None, KINDS[i % len(KINDS)]
       while row is None:  # One that came too late does not count.
         workdir = folder / f"run{i}_{rng.randrange(10**6)}"
-        row = kill(workdir, KINDS[i % 3], seconds, rng)
-      finish(workdir)
-      row["same"] = same(outcome(workdir), expected)
+        if kind in acts:
+          row = kill_action(workdir, kind, acts[kind], whole[kind][0], rng)
+        else:
+          row = kill(workdir, kind, seconds, rng)
+      finish(workdir, acts.get(kind))
+      if kind in acts:
+        row["same"] = contents(workdir) == whole[kind][1]
+        left = f"{row['parts']} part(s)"
+      else:
+        row["same"] = same(outcome(workdir), expected)
+        left = ", ".join(row["checkpoints"]) or "nothing"
       rows.append(row)
-      left = ", ".join(row["checkpoints"]) or "nothing"
       print(
-        f"| {row['kind']} | {row['logged']} | {left} | {row['same']} |",
+        f"| {kind} | {row.get('logged', '')} | {left} | {row['same']} |",
         flush=True,
       )
       args.out.write_text(json.dumps(rows, indent=1) + "\n")
+      shutil.rmtree(workdir)
   good = sum(row["same"] for row in rows)
   print(f"\n{good} of {len(rows)} identical to the undisturbed run.")
   return int(good < len(rows))

@@ -127,16 +127,17 @@ def train_steps(config, *, rate):
   for stage in chosen:
     state = enter(initial_state(config, setup.model), stage)
     state = parallel.replicate(state)
-    step = train_step(setup, stage, state, frozen, batch, rate)
+    step = functools.partial(steps.train_step, setup, stage)
+    step = parallel.parallel_step(step, kind=config.parallel)
+    step = train_step(setup, step, state, frozen, batch, rate)
     logger.info("%s: %.4g images/s", stage.name, step["images_per_second"])
     result[stage.name] = step
   return result
 
 
-def train_step(setup, stage, state, frozen, batch, rate):
+def train_step(setup, step, state, frozen, batch, rate):
   """Measures one stage's step: speed, FLOP, memory, share of each part."""
-  step = functools.partial(steps.train_step, setup, stage)
-  lowered = parallel.pmap_step(step).lower(state, frozen, batch)
+  lowered = step.lower(state, frozen, batch)
   compiled, compile_seconds = timing.compile_lowered(lowered)
 
   def advance():

@@ -87,7 +87,7 @@ def compile_together(step, *args):
   """Compiles a step in all processes before one of them runs it.
 
   Args:
-    step: of `parallel.pmap_step`; JAX keeps what it compiled for its calls.
+    step: of `parallel.parallel_step`; JAX keeps what it compiled for its calls.
     *args: of its first call, which compiles it where there is one process.
   """
   if jax.process_count() > 1:

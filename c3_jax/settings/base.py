@@ -25,6 +25,9 @@ def paper(*, k, cycle, flow):
   # fit. Batch norms then see one part at a time.
   config.accumulate = 1
   config.remat = False  # Compute activations again instead of keeping them.
+  # How a step runs on several devices: "pmap", or "shard_map", which also
+  # proves that state and metrics are equal on all of them.
+  config.parallel = "pmap"
   config.log_every = 100
   config.checkpoint_every = 1000
   # Keys, with commas, that may differ from those a workdir was trained with;

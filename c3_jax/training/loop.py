@@ -139,8 +139,9 @@ def train(experiment: Experiment, checkpoints, begin, hooks=(), check=None):
         batch = parallel.shard({"image": next(batches)["image"]})
         if p_step is None:
           logger.info("Compiling stage %s.", stage.name)
-          p_step = parallel.pmap_step(
-            functools.partial(steps.train_step, experiment.setup, stage)
+          p_step = parallel.parallel_step(
+            functools.partial(steps.train_step, experiment.setup, stage),
+            kind=config.parallel,
           )
           hosts.compile_together(p_step, state, frozen, batch)
         state, values = p_step(state, frozen, batch)

@@ -40,7 +40,8 @@ def accumulated(gradient, moving, state, images, keys, *, parts):
       lambda x: x.reshape(parts, -1, *x.shape[1:]), (images, keys)
     )
     shapes = jax.eval_shape(lambda: part(state, (rows[0][0], rows[1][0]))[1])
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    *own, raw = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    zeros = *parallel.own(own), raw  # As a part gives them.
 
     def add(carry, rows):
       state, sums = carry
@@ -79,7 +80,12 @@ def train_step(setup, stage, state, frozen, batch):
 
   gradient = jax.grad(loss, has_aux=True)
   after, grads, terms, raw = accumulated(
-    gradient, moving, state, images, keys, parts=setup.accumulate
+    gradient,
+    parallel.own(moving),
+    state,
+    images,
+    keys,
+    parts=setup.accumulate,
   )
   grads, terms = parallel.mean((grads, terms))
   with jax.named_scope("optimiser"):

@@ -4,6 +4,7 @@ import jax
 
 from c3_jax.errors import UserError
 from c3_jax.models import initial
+from c3_jax.runtime import parallel
 from c3_jax.training import optim
 
 DTYPES = ("float32", "bfloat16", "float64")
@@ -27,6 +28,11 @@ def validate(config):
       raise UserError(f"config.{key}={value}: use 1 or more.")
   if config.seed < 0:
     raise UserError(f"config.seed={config.seed}: use 0 or more.")
+  if config.parallel not in parallel.KINDS:
+    raise UserError(
+      f"config.parallel={config.parallel!r} is not one of "
+      f"{', '.join(parallel.KINDS)}."
+    )
   dtype = config.model.dtype
   if dtype not in DTYPES:
     raise UserError(

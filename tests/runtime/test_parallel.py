@@ -1,4 +1,4 @@
-"""Tests of the only file that knows pmap, on one, two and four devices."""
+"""Tests of what knows pmap and shard_map, on one, two and four devices."""
 
 import jax
 import numpy as np
@@ -51,8 +51,9 @@ def test_replicate_puts_the_whole_tree_everywhere(count):
       np.testing.assert_array_equal(part, whole)
 
 
+@pytest.mark.parametrize("kind", parallel.KINDS)
 @pytest.mark.parametrize("count", [1, 2, 4])
-def test_step_sees_its_place_and_averages(count):
+def test_step_sees_its_place_and_averages(count, kind):
   """`offset` numbers the examples as the host does; `mean` is the batch's."""
   devices = some_devices(count)
 
@@ -66,7 +67,7 @@ def test_step_sees_its_place_and_averages(count):
     )
     return state + metrics["moment"] * frozen, metrics
 
-  mapped = parallel.pmap_step(step, devices=devices)
+  mapped = parallel.parallel_step(step, kind=kind, devices=devices)
   start = parallel.replicate(np.ones(3, np.float32), devices=devices)
   state, metrics = mapped(
     start,
@@ -81,6 +82,38 @@ def test_step_sees_its_place_and_averages(count):
     np.testing.assert_allclose(part.data, 1 + 2 * moment, rtol=1e-6)
   # Two copies of a state would not fit where one barely does.
   assert start.is_deleted()
+
+
+@pytest.mark.parametrize("kind", parallel.KINDS)
+def test_gradient_to_own_values_is_that_of_the_mean(kind):
+  """`own`, then `mean`: the gradient of the mean loss of all examples."""
+  devices = some_devices(4)
+
+  def step(state, frozen, batch):
+    loss = lambda w: ((batch["x"] @ w - frozen) ** 2).mean()  # noqa: E731
+    gradient = jax.grad(loss)(parallel.own(state))
+    return state - parallel.mean(gradient), {}
+
+  w, x = np.ones(3, np.float32), TREE["x"]
+  state, _ = parallel.parallel_step(step, kind=kind, devices=devices)(
+    parallel.replicate(w, devices=devices),
+    parallel.replicate(np.float32(5), devices=devices),
+    parallel.shard(TREE, devices=devices),
+  )
+  np.testing.assert_allclose(state, w - 2 * x.T @ (x @ w - 5) / 8, rtol=1e-6)
+
+
+def test_shard_map_refuses_what_differs_between_devices():
+  """A step that forgets an average is an error, not a silent difference."""
+  devices = some_devices(2)
+  step = parallel.parallel_step(
+    lambda state, frozen, batch: (state, {"loss": batch["x"].mean()}),
+    kind="shard_map",
+    devices=devices,
+  )
+  one = parallel.replicate(np.float32(1), devices=devices)
+  with pytest.raises(ValueError, match="replicat"):
+    step(one, one, parallel.shard(TREE, devices=devices))
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])

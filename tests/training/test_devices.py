@@ -47,7 +47,7 @@ def experiment():
   )
 
 
-def run(name, devices, count=STEPS):
+def run(name, devices, count=STEPS, *, kind="pmap"):
   """Steps of one stage on some devices: (gradients, params, metrics)."""
   _, setup, stages, state, frozen, batches = experiment()
   stage = stages[name]
@@ -56,8 +56,10 @@ def run(name, devices, count=STEPS):
     step=parallel.replicate(np.int32(stage.start), devices=devices)
   )
   frozen = parallel.replicate(frozen, devices=devices)
-  step = parallel.pmap_step(
-    functools.partial(steps.train_step, setup, stage), devices=devices
+  step = parallel.parallel_step(
+    functools.partial(steps.train_step, setup, stage),
+    kind=kind,
+    devices=devices,
   )
   metrics, gradients = [], None
   for images in batches[:count]:
@@ -88,10 +90,15 @@ def assert_same_gradients(a, b):
     )
 
 
+@pytest.mark.parametrize("kind", parallel.KINDS)
 @pytest.mark.parametrize("name", ["pairs", "flow"])
-def test_one_device_equals_four(name):
-  """Gradients, parameters and metrics do not depend on the devices."""
-  one, four = on_one_device(name), run(name, jax.local_devices()[:4])
+def test_one_device_equals_four(name, kind):
+  """Gradients, parameters and metrics do not depend on the devices.
+
+  Nor on whether pmap or shard_map spreads the batch over them.
+  """
+  four = run(name, jax.local_devices()[:4], kind=kind)
+  one = on_one_device(name)
   assert_same_gradients(one[0], four[0])
   rate = experiment()[2][name].rate(0)
   a, b = (flax.traverse_util.flatten_dict(x[1], sep="/") for x in (one, four))

@@ -211,11 +211,11 @@ def interrupt(monkeypatch, step, act):
 
 
 def poisoned(step):
-  """A `pmap_step` whose parameters are NaN after the given step."""
-  pmap_step = parallel.pmap_step
+  """A `parallel_step` whose parameters are NaN after the given step."""
+  parallel_step = parallel.parallel_step
 
-  def poison(function):
-    mapped = pmap_step(function)
+  def poison(function, **options):
+    mapped = parallel_step(function, **options)
 
     def run(state, frozen, batch):
       state, values = mapped(state, frozen, batch)
@@ -271,7 +271,7 @@ def test_unlucky_run_ends_as_if_nothing_had_been(
 
   # NaN: term, step and stage are named, and what is left loads.
   with monkeypatch.context() as patch:
-    patch.setattr(parallel, "pmap_step", poisoned(26))
+    patch.setattr(parallel, "parallel_step", poisoned(26))
     with pytest.raises(log.Diverged) as error:
       start()
   words = str(error.value)
@@ -317,7 +317,7 @@ def test_a_full_disk_ends_the_run_and_keeps_what_was_saved(
 
 def test_divergence_before_any_checkpoint_says_so(tmp_path, monkeypatch):
   """Parameters that blow up at once leave no checkpoint to name."""
-  monkeypatch.setattr(parallel, "pmap_step", poisoned(1))
+  monkeypatch.setattr(parallel, "parallel_step", poisoned(1))
   with pytest.raises(log.Diverged, match="stage pairs; .*no checkpoint"):
     loop.train_and_evaluate(get_config(), tmp_path)
 

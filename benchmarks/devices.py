@@ -3,9 +3,9 @@
   python -m benchmarks.devices --out=benchmarks/devices.json
 
 The small run of `benchmarks.kill`, a stage a leg. Its losses must be those of
-the undisturbed run but for rounding, which training then amplifies: batches, draws
-of the augmentation and averages do not depend on how examples are spread over
-devices. Written is the largest relative difference of any metric, by step.
+the undisturbed run but for rounding, which training then amplifies: batches,
+draws of the augmentation and averages do not depend on how examples are spread
+over devices. Written is the largest relative difference of any metric, by step.
 """
 
 import argparse

@@ -41,9 +41,17 @@ from c3_jax.training.state import enter, initial_state
 from tests.reference import oracles, torch_c3
 
 
-def paper_config(dtype):
-  """Makes the paper's configuration at 128 px, data aside."""
+def paper_config(dtype, size, blocks):
+  """Makes the paper's configuration, data aside.
+
+  Args:
+    dtype: of the networks.
+    size: of images in pixels.
+    blocks: in each layer of the ResNet; 3 4 6 3 is the paper's.
+  """
   config = settings.paper(k=10, cycle=1, flow=1)
+  config.data.update(image_size=size, load_size=size * 5 // 4)
+  config.model.backbone.stage_sizes = tuple(blocks)
   config.model.dtype = dtype
   config.stages.cycle.steps = 1000
   return config
@@ -96,7 +104,7 @@ class Peer:
       kernel = np.array(source["kernel"]).transpose(3, 2, 0, 1)
       layer.weight.copy_(torch.tensor(kernel))
       layer.bias.copy_(torch.tensor(np.array(source["bias"])))
-    c3 = torch_c3.C3(config.model.k)
+    c3 = torch_c3.C3(config.model.k, blocks=config.model.backbone.stage_sizes)
     torch_c3.assign(c3, traverse_util.flatten_dict(ours.variables, sep="/"))
     layout = {"device": self._device, "memory_format": torch.channels_last}
     self._c3, self._vgg = c3.to(**layout), self._vgg.to(**layout)
@@ -177,7 +185,7 @@ def interleave(functions, *, rounds, calls):
 
 def compare(batch_size, args):
   """Measures both sides at one batch size: a dict for the JSON file."""
-  config = paper_config(args.dtype)
+  config = paper_config(args.dtype, args.size, args.blocks)
   rng = np.random.default_rng(0)
   # Smooth images: to the networks, images of noise alone all look alike.
   size = config.data.load_size
@@ -253,6 +261,8 @@ def main():
   )
   parser.add_argument("--rounds", type=int, default=5)
   parser.add_argument("--calls", type=int, default=1, help="steps a round")
+  parser.add_argument("--size", type=int, default=128, help="of images")
+  parser.add_argument("--blocks", type=int, nargs=4, default=(3, 4, 6, 3))
   parser.add_argument("--out", type=pathlib.Path)
   args = parser.parse_args()
   compilation.choose_convolutions()

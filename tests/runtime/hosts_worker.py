@@ -2,7 +2,8 @@
 
   python tests/hosts_worker.py PROCESS PROCESSES PORT WORKDIR
 
-Trains five steps in WORKDIR/done; then in WORKDIR/stopped, until a SIGTERM.
+Trains five steps in WORKDIR/pmap and WORKDIR/shard_map, by these; then in
+WORKDIR/stopped, until a SIGTERM.
 """
 
 import logging
@@ -14,7 +15,7 @@ import jax
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
 from c3_jax.runs import checkpoints
-from c3_jax.runtime import compilation, hosts
+from c3_jax.runtime import compilation, hosts, parallel
 from c3_jax.training import loop
 from configs import synthetic
 from tests.reference import float64
@@ -53,7 +54,10 @@ def main(process, processes, port, workdir):
   sys.modules["tensorflow"] = None  # Events take long to import.
   checkpoints.RECENT = STEPS  # The first step is looked at, too.
   with float64.program():
-    loop.train_and_evaluate(get_config(), f"{workdir}/done", mode="train")
+    for kind in parallel.KINDS:
+      config = get_config()
+      config.parallel = kind
+      loop.train_and_evaluate(config, f"{workdir}/{kind}", mode="train")
     config = get_config(steps=10**6)
     loop.train_and_evaluate(config, f"{workdir}/stopped", mode="train")
 

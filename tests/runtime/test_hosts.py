@@ -20,7 +20,7 @@ from orbax.checkpoint import v1 as ocp
 
 from c3_jax.errors import UserError
 from c3_jax.runs import checkpoints
-from c3_jax.runtime import hosts
+from c3_jax.runtime import hosts, parallel
 from c3_jax.training import loop
 from tests.conftest import ROOT
 from tests.reference import float64
@@ -96,11 +96,12 @@ def leaves(workdir, step):
   }
 
 
-def test_two_processes_equal_one(one, two):
+@pytest.mark.parametrize("kind", parallel.KINDS)
+def test_two_processes_equal_one(one, two, kind):
   """Parameters after five steps, and metrics, do not depend on processes."""
   a, b = (
     leaves(one, hosts_worker.STEPS),
-    leaves(two[0] / "done", hosts_worker.STEPS),
+    leaves(two[0] / kind, hosts_worker.STEPS),
   )
   assert a.keys() == b.keys()
   rate = records(one)[0]["learning_rate"]
@@ -109,15 +110,16 @@ def test_two_processes_equal_one(one, two):
       np.testing.assert_allclose(
         a[path], b[path], rtol=1e-9, atol=1e-6 * rate, err_msg=path
       )
-  for x, y in zip(records(one), records(two[0] / "done"), strict=True):
+  for x, y in zip(records(one), records(two[0] / kind), strict=True):
     assert (x["step"], x["stage"]) == (y["step"], y["stage"])
     for name in ("loss", "gradient_norm", "raw_pairs_input"):
       np.testing.assert_allclose(x[name], y[name], rtol=1e-9, err_msg=name)
 
 
-def test_first_gradients_of_two_processes_equal_those_of_one(one, two):
+@pytest.mark.parametrize("kind", parallel.KINDS)
+def test_first_gradients_of_two_processes_equal_those_of_one(one, two, kind):
   """Within 1e-11 of the largest: Adam's first moment holds them."""
-  a, b = leaves(one, 1), leaves(two[0] / "done", 1)
+  a, b = leaves(one, 1), leaves(two[0] / kind, 1)
   moments = [path for path in a if "/mu/" in path]
   assert len(moments) > 10
   largest = max(np.abs(a[path]).max() for path in moments)

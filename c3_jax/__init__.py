@@ -11,7 +11,17 @@ Prediction with a trained run:
 The commands, `c3-jax train` among them, are listed by `c3-jax --help`.
 """
 
+import signal
+import sys
+
 from c3_jax.errors import UserError
+
+# Ctrl-C while a command is imported, which takes seconds, ends it without a
+# traceback. It is handled once the command runs; other programs keep theirs.
+if sys.argv[:1] == ["-m"] and any(
+  arg.startswith("c3_jax.") for arg in sys.orig_argv[1:3]
+):
+  signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 __all__ = ["UserError", "__version__", "load"]
 

@@ -1,7 +1,9 @@
 """Command lines: absl flags; a mistake is one line and exit code 2."""
 
+import atexit
 import functools
 import logging
+import os
 import signal
 import sys
 
@@ -12,6 +14,9 @@ from ml_collections import config_flags
 from c3_jax.errors import UserError
 from c3_jax.runtime import compilation, paths, screen
 from c3_jax.settings import find
+
+# Exit codes of a program that was stopped, as shells have them.
+STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 # Flags that are defined here are listed under the command in its --help.
 flags.disclaim_key_flags()
@@ -28,7 +33,20 @@ def main(program, define_flags, *, required=()):
   compilation.choose_convolutions()
   define_flags()
   flags.mark_flags_as_required(list(required))
-  app.run(functools.partial(run, program), flags_parser=parse)
+  app.run(functools.partial(_run_and_leave, program), flags_parser=parse)
+
+
+def _run_and_leave(program, argv):
+  """Calls `run`; a program that was stopped does not end in Python's way.
+
+  What JAX and others still compute on their threads would crash that.
+  """
+  status = run(program, argv)
+  if status in STOPPED:
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    os._exit(status)
+  return status
 
 
 class ConfigParser(flags.ArgumentParser):
@@ -75,6 +93,7 @@ def run(program, argv):
   if len(argv) > 1:
     return fail(f"unknown argument {argv[1]!r}; every option starts with --.")
   log_to_stderr()
+  signal.signal(signal.SIGINT, _stop)
   # Among several processes JAX listens instead; while it trains, the loop does.
   signal.signal(signal.SIGTERM, _stop)
   try:
@@ -82,6 +101,7 @@ def run(program, argv):
       paths.expand(flags.FLAGS.config)
     return program()
   except KeyboardInterrupt as error:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     number = signal.Signals(*error.args or (signal.SIGINT,))
     return fail(
       f"stopped by {number.name}; what was complete stays, the rest is to be "

@@ -114,7 +114,13 @@ def test_dots_are_found_in_pixels_of_their_file(tmp_path, monkeypatch, crop):
     want[f"{i}.png"] = dots
   config = ml_collections.ConfigDict(
     {
-      "data": {"name": "x", "image_size": 48, "load_size": 60, "crop": crop},
+      "data": {
+        "name": "x",
+        "image_size": 48,
+        "load_size": 60,
+        "crop": crop,
+        "protocol": "custom",
+      },
       "model": {"k": 2},
     }
   )

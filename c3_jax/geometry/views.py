@@ -24,7 +24,8 @@ def view(data):
   Raises:
     UserError: the dataset has no such protocol.
   """
-  name = data.protocol or _DEFAULTS.get(data.name, CUSTOM)
+  # Without the key, crop and load_size say what is seen.
+  name = data.get("protocol", CUSTOM) or _DEFAULTS.get(data.name, CUSTOM)
   if data.name == "pf_pascal":
     name = _DEFAULTS[data.name]
   if name == CUSTOM:

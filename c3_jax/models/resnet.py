@@ -178,7 +178,7 @@ class ResNet(nn.Module):
     if self.stem == "imagenet":
       x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
     x, size = x[:, None, None], x.shape[1:3]
-    outputs = {}
+    outputs = dict.fromkeys((3, 4), (x, size))
     for layer, place, features, stride, d in self.blocks():
       x = Block(
         features,
@@ -190,5 +190,6 @@ class ResNet(nn.Module):
       )(dilation.fold(x, d), dilation.inside(size, d))
       if d == 1:
         size = x.shape[3:5]
-      outputs[layer] = x, size
-    return tuple(dilation.unfold(*outputs[layer]) for layer in (3, 4))
+      # A layer without blocks hands on what came before it.
+      outputs |= {n: (x, size) for n in outputs if n >= layer}
+    return tuple(dilation.unfold(*output) for output in outputs.values())

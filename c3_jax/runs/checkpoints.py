@@ -38,7 +38,7 @@ class Damaged(UserError):
 class Checkpoints(contextlib.AbstractContextManager):
   """The folder `workdir/checkpoints`; use it as a context manager."""
 
-  def __init__(self, workdir, *, repair=False):
+  def __init__(self, workdir, *, repair=False, check=lambda: None):
     """Opens the folder, and makes it if it is missing.
 
     Args:
@@ -46,12 +46,14 @@ class Checkpoints(contextlib.AbstractContextManager):
       repair: whether to delete unfinished saves, and to set aside checkpoints
         without readable notes. Only for the run that writes: what a reader
         sees unfinished may still be in progress.
+      check: function that raises where nothing may be written any more, as
+        `Lock.check`; the run asks it before it writes.
 
     Raises:
       Damaged: the folder cannot be opened as it is.
     """
     self._path = pathlib.Path(workdir).resolve() / "checkpoints"
-    self._failed = False
+    self._failed, self.check = False, check
     self._notes = {
       int(path.name): _read_notes(path)
       for path in self._path.glob("*")

@@ -44,14 +44,16 @@ class Experiment:
     return initial.perceptual(self.config, self.setup.vgg)
 
   @classmethod
-  def of(cls, config, workdir):
+  def of(cls, config, workdir, splits=None):
     """Makes the experiment of a config, to train it; writes nothing.
+
+    `splits` stand in for those that the config names.
 
     Raises:
       UserError: a mistake in the config or the data.
     """
     validate(config)
-    splits, setup = load_splits(config), Setup.of(config)
+    splits, setup = splits or load_splits(config), Setup.of(config)
     evaluator = Evaluator(config, setup.model, splits)
     stages = lay_stages(config, splits.train.images_per_epoch)
     check_shapes(config, setup, stages)

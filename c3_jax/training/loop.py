@@ -81,7 +81,7 @@ def start(experiment: Experiment):
 def go_on(experiment: Experiment, lock, first=None):
   """Trains from the newest checkpoint, or from the state `first`."""
   config, workdir = experiment.config, experiment.workdir
-  with Checkpoints(workdir, repair=True) as checkpoints:
+  with Checkpoints(workdir, repair=True, check=lock.check) as checkpoints:
     resume.check(experiment, checkpoints)
     begin = resume.newest(experiment, checkpoints, first)
     write_config(config, workdir)
@@ -91,10 +91,10 @@ def go_on(experiment: Experiment, lock, first=None):
       # evaluate the untrained network.
       identity = resume.identity(experiment.splits.train)
       checkpoints.save(begin.state, **identity)
-    return train(experiment, checkpoints, begin, check=lock.check)
+    return train(experiment, checkpoints, begin)
 
 
-def train(experiment: Experiment, checkpoints, begin, hooks=(), check=None):
+def train(experiment: Experiment, checkpoints, begin, hooks=()):
   """Runs the loop: from a state to the end of the last stage.
 
   Args:
@@ -102,7 +102,6 @@ def train(experiment: Experiment, checkpoints, begin, hooks=(), check=None):
     begin: `resume.Start`.
     hooks: functions (step, metrics) called after each step, whose metrics may
       still be being computed on the devices.
-    check: function that raises where nothing may be written any more.
 
   Returns:
     Whether the end was reached; False after an interruption, which saves.
@@ -157,8 +156,7 @@ def train(experiment: Experiment, checkpoints, begin, hooks=(), check=None):
         writing = saving or first or step % config.log_every == 0
         if not writing and not asked:
           continue
-        if check is not None:
-          check()
+        checkpoints.check()
         record = _average(step, recent, stage, checkpoints)
         error = None
         if writing:

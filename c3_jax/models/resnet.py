@@ -63,11 +63,11 @@ def pointwise(x, kernel, strides, padding, **kwargs):
   return jnp.einsum("bhwc,cd->bhwd", x, kernel[0, 0])
 
 
-def conv(features, kernel, *, stride=1, **kwargs):
+def conv(features, kernel, *, stride=1, train=False, **kwargs):
   """Makes a convolution without bias, padded as torch pads it."""
   if kernel == 1:
     kwargs["conv_general_dilated"] = pointwise
-  elif stride > 1:
+  elif stride > 1 and train:  # For the gradient; it multiplies some zeros.
     kwargs["conv_general_dilated"] = dilation.strided
   return nn.Conv(
     features,
@@ -93,11 +93,12 @@ class Block(nn.Module):
   stride: int
   norm: Any
   dtype: Any
+  train: bool
 
   @nn.compact
   def __call__(self, x, inside=None):
     out = self.features * (4 if self.bottleneck else 1)
-    layer = partial(conv, dtype=self.dtype)
+    layer = partial(conv, train=self.train, dtype=self.dtype)
 
     def norm(x, name):
       if inside is None:
@@ -173,7 +174,8 @@ class ResNet(nn.Module):
     if self.stem not in ("imagenet", "small"):
       raise ValueError(f"stem must be imagenet or small, not {self.stem!r}")
     kernel = 7 if self.stem == "imagenet" else 3
-    x = conv(self.width, kernel, stride=2, dtype=self.dtype, name="conv1")(x)
+    stem = partial(conv, stride=2, train=train, dtype=self.dtype)
+    x = stem(self.width, kernel, name="conv1")(x)
     x = nn.relu(norm(name="bn1")(x))
     if self.stem == "imagenet":
       x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
@@ -186,6 +188,7 @@ class ResNet(nn.Module):
         stride=stride,
         norm=norm,
         dtype=self.dtype,
+        train=train,
         name=f"layer{layer}_{place}",
       )(dilation.fold(x, d), dilation.inside(size, d))
       if d == 1:

@@ -79,8 +79,11 @@ def block_variables(block):
   return variables
 
 
-@pytest.mark.parametrize("stride, dilated", [(2, 1), (1, 2), (1, 4)])
-def test_block_in_double_precision(stride, dilated):
+@pytest.mark.parametrize(
+  "stride, dilated, train",
+  [(2, 1, False), (2, 1, True), (1, 2, True), (1, 4, True)],
+)
+def test_block_in_double_precision(stride, dilated, train):
   """One bottleneck in float64 is torchvision's but for rounding."""
   torch.manual_seed(2)
   library = oracles.torchvision_models().resnet
@@ -94,7 +97,7 @@ def test_block_in_double_precision(stride, dilated):
     want = oracles.to_numpy(block(torch.tensor(x).permute(0, 3, 1, 2)))
   with jax.enable_x64(True):
     norm = resnet.make_norm("frozen", train=False, dtype=jnp.float64)
-    ours = resnet.Block(8, True, stride, norm, jnp.float64)
+    ours = resnet.Block(8, True, stride, norm, jnp.float64, train)
     inside = dilation.inside(x.shape[1:3], dilated)
     folded = dilation.fold(jnp.asarray(x)[:, None, None], dilated)
     got = jax.jit(ours.apply)(block_variables(block), folded, inside)

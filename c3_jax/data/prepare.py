@@ -19,8 +19,8 @@ from c3_jax.runtime import cli
 def define_flags():
   """Defines the flags of this command."""
   flags.DEFINE_string("dataset", None, "Dataset, as in config.data.")
-  flags.DEFINE_string("root", None, "Its folder, as in config.data.root.")
-  flags.DEFINE_string("tfds", "", "Where to build it for TFDS, if at all.")
+  cli.define_path("root", None, "Its folder, as in config.data.root.")
+  cli.define_path("tfds", "", "Where to build it for TFDS, if at all.")
 
 
 GET = {

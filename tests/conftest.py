@@ -44,6 +44,16 @@ def forget_programs():
   gc.collect()
 
 
+@pytest.fixture(scope="module")
+def compiled_quickly():
+  """XLA without optimisation, for tests whose work is mostly compiling."""
+  name = "jax_disable_most_optimizations"
+  before = jax.config.values[name]
+  jax.config.update(name, True)
+  yield
+  jax.config.update(name, before)
+
+
 @pytest.fixture(scope="session")
 def torchvision_models():
   """The module `torchvision.models`: the oracle for ported networks.

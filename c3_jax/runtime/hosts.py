@@ -1,4 +1,4 @@
-"""Many processes: how they find each other, wait for, and stop together."""
+"""Multi-process runs: start-up, barriers, coordinated shutdown."""
 
 import itertools
 import logging

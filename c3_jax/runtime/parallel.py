@@ -4,9 +4,9 @@ Replicated values carry no leading axis; a batch is [local devices, per device,
 ...]. A step must average what it returns with `mean`, so that it is equal on
 all devices: shard_map proves that it is when it traces the step, pmap does not.
 
-With several processes a step runs over the devices of all of them, each of
-which gives it the part of the batch of its own devices. Evaluation runs on the
-devices of one process, on all examples, in every process alike.
+With several processes a step runs over the devices of all of them; each passes
+the part of the batch that its own devices take. Evaluation is not split over
+processes: each evaluates all examples on its own devices.
 """
 
 import functools

@@ -26,6 +26,8 @@ from c3_jax.training import experiment, loop, resume
 from c3_jax.training.experiment import Experiment
 from configs import synthetic
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 TERMS = {
   "pairs": {"pairs", "warp", "apart"},
   "flow": {"flow"},
@@ -33,16 +35,6 @@ TERMS = {
 }
 END = 30  # Three stages of ten steps.
 SAVED = [4, 8, 10, 12, 16, 20, 24, 28, 30]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_quickly():
-  """XLA without optimisation: compiling is most of the work here."""
-  name = "jax_disable_most_optimizations"
-  before = jax.config.values[name]
-  jax.config.update(name, True)
-  yield
-  jax.config.update(name, before)
 
 
 def get_config(**changes):

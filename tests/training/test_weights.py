@@ -17,6 +17,8 @@ from c3_jax.training import loop, resume
 from c3_jax.training.experiment import Experiment
 from configs import folder, synthetic
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 STEPS = 4
 
 
@@ -54,16 +56,6 @@ def write_weights(place, *, sha="1"):
     about = {"network": name, "source": f"{name}.pth", "source_sha256": sha}
     porting.save(variables, about, place, name)
   return place
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_quickly():
-  """XLA without optimisation: compiling is most of the work here."""
-  name = "jax_disable_most_optimizations"
-  before = jax.config.values[name]
-  jax.config.update(name, True)
-  yield
-  jax.config.update(name, before)
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ def landmark_function(model, image_size, *, certainty=False):
     images = batch["image"]
     if "warp" in batch:
       images = geometry.network_input(images, images.shape[1])
-      images = _warped(images, batch["warp"], image_size)
+      images = warped(images, batch["warp"], image_size)
     else:
       images = geometry.network_input(images, image_size)
     pose = model.apply(variables, images, method=C3.detect)
@@ -36,7 +36,7 @@ def landmark_function(model, image_size, *, certainty=False):
   return parallel.pmap_eval(run)
 
 
-def _warped(images, matrices, size):
+def warped(images, matrices, size):
   """Samples frames [n, size, size, c] of loaded images under pull maps."""
   grid = geometry.grid(size, size)
   coords = jax.vmap(lambda matrix: warp.affine(matrix, grid))(matrices)

@@ -65,11 +65,11 @@ def measure(each, variables, *, image_size, normaliser):
   """
   values = each.collect(variables, ["alignment", "transfer", "consistency"])
   return {
-    **alignment.report(values["alignment"]),
-    "distance": transfer.report(
+    **alignment.measure(values["alignment"]),
+    "distance": transfer.measure(
       values["transfer"], image_size=image_size, normaliser=normaliser
     ),
-    "consistency": consistency.report(values["consistency"]),
+    "consistency": consistency.measure(values["consistency"]),
   }
 
 

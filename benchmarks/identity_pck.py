@@ -68,7 +68,7 @@ def main():
   )
   values = alignment.collect(batch_of(test, guess_sizes(test)))
   lists = pf_pascal.leak_free(test, [*train, *val])
-  report = alignment.report(values, lists=lists)
+  report = alignment.measure(values, lists=lists)
   parts = {"test list": report} | report["lists"]
   print("| list | pairs |", " | ".join(alignment.KEYS), "|")
   print("|---" * (2 + len(alignment.KEYS)) + "|")

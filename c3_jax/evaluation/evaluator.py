@@ -118,7 +118,7 @@ class Evaluator:
 
     With `perturb`, both are seen under seeded random similarity transforms. The
     error of `untrained` variables is added, next to that of the mean shape, and
-    `parts.report` of both networks.
+    `parts.measure` of both networks.
     """
     found, before = (
       self._found(each, perturb) for each in (variables, untrained)
@@ -134,7 +134,7 @@ class Evaluator:
       "untrained": before.error(INTERCEPT),
     }
     report["parts"], untrained = (
-      parts.report(each.test_landmarks, each.test_points)
+      parts.measure(each.test_landmarks, each.test_points)
       for each in (found, before)
     )
     report["parts"]["untrained"] = untrained
@@ -154,12 +154,14 @@ class Evaluator:
     return self._data(*arrays)
 
   def measure_pairs(self, variables, untrained):
-    """Runs `PairEvaluator.report` on the test images."""
-    return self._pairs.report(variables, untrained, normaliser=self._normaliser)
+    """Runs `PairEvaluator.measure` on the test images."""
+    return self._pairs.measure(
+      variables, untrained, normaliser=self._normaliser
+    )
 
   def measure_mirror(self, variables):
-    """Runs `mirror.report` on the test images."""
-    return mirror.report(self, variables, self._splits.test)
+    """Runs `mirror.measure` on the test images."""
+    return mirror.measure(self, variables, self._splits.test)
 
 
 def check_options(options):

@@ -68,7 +68,7 @@ def swapped(points, mirrored, partner):
   return nearer & nearer[:, partner] & paired
 
 
-def report(evaluator, variables, dataset):
+def measure(evaluator, variables, dataset):
   """Measures the mirror partners on the first images of a dataset: a dict.
 
   Landmarks are counted from 1. Empty where there are fewer than `FEWEST`

@@ -8,7 +8,7 @@ names into two. Landmarks that never move score well on aligned images.
 import numpy as np
 
 
-def report(landmarks, points):
+def measure(landmarks, points):
   """Measures agreement over all points of all images.
 
   Args:

@@ -107,7 +107,7 @@ def _detail_lines(report):
 
 
 def pair_lines(report):
-  """Lists the numbers of `PairEvaluator.report`, one block a unit."""
+  """Lists the numbers of `PairEvaluator.measure`, one block a unit."""
   lines = []
   if "transfer" in report:
     found = report["transfer"]

@@ -43,7 +43,7 @@ def displacement(
   return (kernel(flat, controls) @ weights).reshape(coords.shape)
 
 
-def carry(
+def move(
   source: Float[AnyArray, "n k 2"],
   target: Float[AnyArray, "n k 2"],
   points: Float[AnyArray, "n p 2"],

@@ -61,7 +61,7 @@ def test_carry_is_scipys():
   rng = np.random.default_rng(2)
   source, target = rng.uniform(-1, 1, (2, 3, 7, 2))
   points = rng.uniform(-1, 1, (3, 20, 2))
-  got = spline.carry(source, target, points)
+  got = spline.move(source, target, points)
   for a, b, p, q in zip(source, target, points, got):
     # SciPy's kernel is r^2 log r, half of ours.
     expected = RBFInterpolator(
@@ -80,6 +80,6 @@ def test_collapsed_landmarks_shift_the_points(k):
   source = np.full((1, k, 2), 0.1)
   target = source + [0.3, -0.2]
   points = np.array([[[0.1, 0.1], [0.2, 0.0]]])
-  moved = spline.carry(source, target, points)
+  moved = spline.move(source, target, points)
   np.testing.assert_allclose(moved[0, 0], [0.4, -0.1], atol=0.01)
   assert np.abs(moved - points - [0.3, -0.2]).max() < 0.1

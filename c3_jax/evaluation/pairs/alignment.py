@@ -42,7 +42,7 @@ PRIOR = 0.4
 
 
 @dataclasses.dataclass(frozen=True)
-class Frame:
+class PairPixels:
   """A batch of pairs as one definition of PCK sees it, in 1-based pixels.
 
   Attributes:
@@ -58,8 +58,8 @@ class Frame:
   length: np.ndarray
 
 
-def frame(definition, batch):
-  """Makes the `Frame` of one of `DEFINITIONS` for a batch of pairs."""
+def pair_pixels(definition, batch):
+  """Makes the `PairPixels` of one of `DEFINITIONS` for a batch of pairs."""
   images = ("source", "target")
   sizes = [np.asarray(batch[f"size_{x}"], float) for x in images]
   source, target = points = [
@@ -69,14 +69,14 @@ def frame(definition, batch):
   if definition == "scnet":
     square = np.full_like(sizes[0], SCNET_SIDE)
     scaled = (p * SCNET_SIDE / s[:, None] for p, s in zip(points, sizes))
-    return Frame(*scaled, square, square, square[:, 0])
+    return PairPixels(*scaled, square, square, square[:, 0])
   if definition == "image":
     length = sizes[0].max(1)
   else:
     hidden = ~batch["visible"][..., None]
     low = np.where(hidden, np.inf, source).min(1)
     length = (np.where(hidden, -np.inf, source).max(1) - low).max(1)
-  return Frame(source, target, *sizes, length)
+  return PairPixels(source, target, *sizes, length)
 
 
 def matched_cells(scores):
@@ -116,10 +116,10 @@ def blend(cells, points):
   return total / area[..., None]
 
 
-def carry(batch, points):
+def by_spline(batch, points):
   """Carries points [n, p, 2] of the target by the spline of the landmarks."""
   landmarks = batch["landmarks_target"], batch["landmarks_source"]
-  return spline.carry(*landmarks, points)
+  return spline.move(*landmarks, points)
 
 
 def with_landmarks(batch):
@@ -127,7 +127,7 @@ def with_landmarks(batch):
   scores = batch["scores"]
   n, h, w = scores.shape[:3]
   grid = np.asarray(geometry.grid(h, w), np.float64).reshape(h * w, 2)
-  place = carry(batch, np.broadcast_to(grid, (n, h * w, 2)))
+  place = by_spline(batch, np.broadcast_to(grid, (n, h * w, 2)))
   weighted = np.empty_like(scores)
   for i in range(n):  # All at once would take gigabytes at 25 x 25 cells.
     square = ((grid[:, None] - place[i]) ** 2).sum(-1)
@@ -141,14 +141,14 @@ def carried(batch, frames):
 
   Args:
     batch: from `matching.matched`.
-    frames: definition -> `Frame`.
+    frames: definition -> `PairPixels`.
 
   Returns:
     {(reading, definition): [n, P, 2]}, 1-based pixels of the source.
   """
   flow = matched_cells(batch["scores"])
   combined = matched_cells(with_landmarks(batch))
-  place = carry(batch, batch["points_target"])
+  place = by_spline(batch, batch["points_target"])
   place = geometry.coords_to_one_based_pixels(place, batch["size_source"])
   result = {}
   for name, view in frames.items():
@@ -194,7 +194,7 @@ def collect(batch):
       f"pair {batch['index'][empty[0]]} of the alignment list has no keypoint: "
       "delete its row, or give it some"
     )
-  frames = {name: frame(name, batch) for name in DEFINITIONS}
+  frames = {name: pair_pixels(name, batch) for name in DEFINITIONS}
   places = carried(batch, frames)
   scores = {
     reading: {
@@ -228,7 +228,7 @@ def summary(values, chosen=slice(None)):
   }
 
 
-def report(values, *, categories=(), lists=None):
+def measure(values, *, categories=(), lists=None):
   """Averages PCK over a pair dataset, its lists and its categories.
 
   Args:

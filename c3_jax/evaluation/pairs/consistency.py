@@ -45,7 +45,7 @@ def collect(batch):
   }
 
 
-def report(values, poses=None):
+def measure(values, poses=None):
   """Measures the consistency of landmarks over pairs of images.
 
   Args:

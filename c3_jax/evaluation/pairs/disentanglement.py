@@ -11,16 +11,14 @@ import collections
 import jax.numpy as jnp
 import numpy as np
 
-from c3_jax import geometry
+from c3_jax.evaluation.pairs import matching
 from c3_jax.evaluation.pairs.consistency import percent
-from c3_jax.runtime import parallel
 
 
 def swap_function(model, image_size):
-  """Makes the pmapped function that swaps pairs: (variables, batch) -> dict.
+  """Makes the function that swaps pairs, a `matching.pair_function`.
 
-  The batch has image_source and image_target, uint8 [n, s, s, 3]. In the
-  result, "pose" and "swap_pose" are landmarks [n, 2, k, 2] of the two images
+  In the result, "pose" and "swap_pose" are landmarks [n, 2, k, 2] of the images
   (target, source) and of the two swapped ones, in the order of their
   APPEARANCE; "again_pose" those of the images decoded from their own a and p;
   "look", "swap_look" and "again_look" likewise their mean appearance features
@@ -56,15 +54,10 @@ def swap_function(model, image_size):
       for name, x in result.items()
     }
 
-  def swap(variables, batch):
-    images = jnp.concatenate([batch["image_target"], batch["image_source"]])
-    images = geometry.network_input(images, image_size)
-    return model.apply(variables, images, method=run)
-
-  return parallel.pmap_eval(swap)
+  return matching.pair_function(model, image_size, run)
 
 
-def report(function, variables, pairs, batch_size):
+def measure(function, variables, pairs, batch_size):
   """Measures disentanglement by a `swap_function` over a pair dataset.
 
   `batch_size` counts pairs and is a multiple of the local devices. What each

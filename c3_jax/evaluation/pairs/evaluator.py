@@ -53,7 +53,7 @@ class PairEvaluator:
     values = self.collect(variables, ["alignment"])["alignment"]
     return 100 - alignment.summary(values)["readings"]["flow"][CHOSEN]
 
-  def report(self, variables, untrained, *, normaliser):
+  def measure(self, variables, untrained, *, normaliser):
     """Measures everything between images; see docs/evaluation_figures.md.
 
     `variables` and `untrained` are params and batch_stats after and before
@@ -72,13 +72,13 @@ class PairEvaluator:
       names += ["alignment"] if self._listed else ["alignment", "transfer"]
     values = self.collect(variables, names)
     result = {
-      "consistency": consistency.report(values["consistency"], self._poses()),
-      "disentanglement": disentanglement.report(
+      "consistency": consistency.measure(values["consistency"], self._poses()),
+      "disentanglement": disentanglement.measure(
         self._swap, variables, self._pairs, self._batch_size
       ),
     }
     if annotated:
-      found = alignment.report(
+      found = alignment.measure(
         values["alignment"],
         categories=pairs.CATEGORIES if self._listed else (),
         lists=self._dataset.subsets if self._listed else None,
@@ -87,7 +87,7 @@ class PairEvaluator:
       found["untrained"] = alignment.summary(before)["readings"]
       result |= {"pck": found["readings"]["flow"], "alignment": found}
     if "transfer" in values:
-      result["transfer"] = transfer.report(
+      result["transfer"] = transfer.measure(
         values["transfer"],
         image_size=self._config.data.image_size,
         normaliser=normaliser,

@@ -52,29 +52,41 @@ class Neighbours:
       }
 
 
-def match_function(model, image_size):
-  """Makes the pmapped matcher of pairs: (variables, batch) -> dict.
+def pair_function(model, image_size, run):
+  """Makes a pmapped function of pairs: (variables, batch) -> dict.
 
-  The batch has image_source and image_target, uint8 [n, s, s, 3]. The result
-  has landmarks_source and landmarks_target, float32 [n, k, 2] in [-1, 1], and
-  scores, float32 [n, h, w, h, w]: C^ of Eq. 3, the source's cells first.
+  The batch has image_target and image_source, uint8 [n, s, s, 3]. run(model,
+  images) gets both in one array [2 n, ..], the targets first, as the network
+  sees them.
+  """
+
+  def apply(variables, batch):
+    images = jnp.concatenate([batch["image_target"], batch["image_source"]])
+    images = geometry.network_input(images, image_size)
+    return model.apply(variables, images, method=run)
+
+  return parallel.pmap_eval(apply)
+
+
+def match_function(model, image_size):
+  """Makes the matcher of pairs, a `pair_function`.
+
+  The result has landmarks_source and landmarks_target, float32 [n, k, 2] in
+  [-1, 1], and scores, float32 [n, h, w, h, w]: C^ of Eq. 3, the source's cells
+  first.
   """
 
   def run(model, images):
     f_flow, f = model.features(images)
-    source, target = jnp.split(model.pose(f).points, 2)
+    target, source = jnp.split(model.pose(f).points, 2)
+    f_target, f_source = jnp.split(f_flow, 2)
     return {
       "landmarks_source": source,
       "landmarks_target": target,
-      "scores": model.match(*jnp.split(f_flow, 2)),
+      "scores": model.match(f_source, f_target),
     }
 
-  def match(variables, batch):
-    images = jnp.concatenate([batch["image_source"], batch["image_target"]])
-    images = geometry.network_input(images, image_size)
-    return model.apply(variables, images, method=run)
-
-  return parallel.pmap_eval(match)
+  return pair_function(model, image_size, run)
 
 
 def matched(function, variables, pairs, batch_size):

@@ -36,7 +36,7 @@ def collect(batch):
   points = batch["points_target"]
   return {
     "flow": np.asarray(carry(batch["scores"], points)),
-    "landmarks": spline.carry(
+    "landmarks": spline.move(
       batch["landmarks_target"], batch["landmarks_source"], points
     ),
     "identity": points,
@@ -46,7 +46,7 @@ def collect(batch):
   }
 
 
-def report(values, *, image_size, normaliser):
+def measure(values, *, image_size, normaliser):
   """Measures how far annotated points arrive from where they belong.
 
   `values` are from `collect`, of all pairs; image_size is the side of the model

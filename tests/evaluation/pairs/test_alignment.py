@@ -263,7 +263,7 @@ def test_report_tells_categories_and_lists_apart():
   scores = random_scores(8, 7, 7, np.random.default_rng(4))
   values = alignment.collect(as_batch(pairs) | {"scores": scores})
   chosen = np.arange(8) < 3
-  report = alignment.report(
+  report = alignment.measure(
     values,
     categories=("cat", "dog", "cow"),
     lists={"short": chosen, "empty": np.zeros(8, bool)},

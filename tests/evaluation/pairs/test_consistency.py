@@ -36,7 +36,7 @@ def test_distances_are_those_of_a_loop():
   """Flow, in place and spread, each by a loop over landmarks and pairs."""
   n, k, side = 3, 4, 5
   data = batch(n, k, side=side)
-  report = consistency.report(consistency.collect(data))
+  report = consistency.measure(consistency.collect(data))
   by_flow, in_place, apart = np.zeros((n, k)), [], []
   centre = lambda i: (2 * i + 1) / side - 1  # noqa: E731
   for i in range(n):
@@ -75,7 +75,7 @@ def test_landmarks_glued_to_the_skin_are_consistent(error):
     "source": np.asarray(place(source)) + [error, 0],
     "carried": np.zeros((n, 5, 2)),
   }
-  report = consistency.report(values, (target, source))
+  report = consistency.measure(values, (target, source))
   np.testing.assert_allclose(report["truth"], 50 * error, atol=1e-3)
   assert report["truth_share"] == 100
 
@@ -88,5 +88,5 @@ def test_landmarks_beside_the_face_have_no_truth():
   values = {
     name: np.full((n, 5, 2), 5.0) for name in ("target", "source", "carried")
   }
-  report = consistency.report(values, pair)
+  report = consistency.measure(values, pair)
   assert report["truth"] is None and report["truth_share"] == 0

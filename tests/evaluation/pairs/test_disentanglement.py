@@ -65,7 +65,7 @@ def measure(leak, batch_size=4):
   """The report of a network with a leak, over six pairs."""
   pairs = matching.Neighbours(dataset()[0], SIZE)
   function = disentanglement.swap_function(Toy(leak), SIZE)
-  return disentanglement.report(function, np.float32(0), pairs, batch_size)
+  return disentanglement.measure(function, np.float32(0), pairs, batch_size)
 
 
 def test_a_disentangled_network_is_found_to_be_one():
@@ -120,6 +120,6 @@ def test_images_that_are_all_alike_have_no_scale():
   one = dataset()[0].images[:1]
   pairs = matching.Neighbours(ArrayDataset(np.repeat(one, 8, 0)), SIZE)
   function = disentanglement.swap_function(Toy(0.0), SIZE)
-  report = disentanglement.report(function, np.float32(0), pairs, 4)
+  report = disentanglement.measure(function, np.float32(0), pairs, 4)
   for change in report["appearance_change"].values():
     assert change == {"to_appearance": None, "to_pose": None}

@@ -89,7 +89,7 @@ def config(batch_size=6):
 def report(name, batch_size=100):
   """What is measured with Toy on one of `DATASETS`."""
   each = PairEvaluator(config(batch_size), Toy(), DATASETS[name])
-  return each.report(jnp.float32(1), jnp.float32(0), normaliser="image")
+  return each.measure(jnp.float32(1), jnp.float32(0), normaliser="image")
 
 
 DATASETS = {

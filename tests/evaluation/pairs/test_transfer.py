@@ -26,13 +26,13 @@ def test_errors_are_those_of_each_way_to_carry():
       "scores": scores,
     }
   )
-  report = transfer.report(values, image_size=32, normaliser=(0, 1))
+  report = transfer.measure(values, image_size=32, normaliser=(0, 1))
   assert report["flow"] < 1e-4
   assert report["landmarks"] < 1e-4
   eyes = np.linalg.norm(target[:, 0] - target[:, 1], axis=-1)
   np.testing.assert_allclose(
     report["identity"], 100 * np.mean(0.25 / eyes), rtol=1e-5
   )
-  by_side = transfer.report(values, image_size=32, normaliser="image")
+  by_side = transfer.measure(values, image_size=32, normaliser="image")
   np.testing.assert_allclose(by_side["identity"], 12.5, rtol=1e-5)
   assert values.keys() == {"flow", "landmarks", "identity", "truth"}

@@ -6,6 +6,7 @@ map, so that `warp.by_correspondence(p_i, T^{i->j})` lives in the frame of j.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from c3_jax import geometry
+from c3_jax.geometry import warp
 
 Correlation = Float[geometry.AnyArray, "b hi wi hj wj"]
 Correspondence = Float[geometry.AnyArray, "b hj wj 2"]
@@ -89,6 +91,55 @@ def soft_correspondence(c: Correlation, *, temperature=1.0) -> Correspondence:
   """
   score = jax.nn.softmax(c / temperature, axis=(1, 2))
   return jnp.einsum("byxvu,yxd->bvud", score, geometry.grid(*c.shape[1:3]))
+
+
+@dataclass(frozen=True)
+class Matcher:
+  """Reads T off C^: a function of C^, equal where the options are.
+
+  Attributes:
+    hard: by argmax; False: by the expectation over all cells.
+    temperature: of the expectation.
+    reach: if above 0, by the expectation over so many cells round the argmax.
+  """
+
+  hard: bool = True
+  temperature: float = 1.0
+  reach: int = 0
+
+  @classmethod
+  def measured(cls, objective):
+    """Makes that of evaluation from `config.objective`.
+
+    It reads between cells where training does, by argmax otherwise.
+    """
+    return cls(
+      temperature=objective.flow_temperature, reach=objective.flow_reach
+    )
+
+  def __call__(self, c: Correlation) -> Correspondence:
+    if self.reach:
+      return refined_correspondence(
+        c, reach=self.reach, temperature=self.temperature
+      )
+    if self.hard:
+      return hard_correspondence(c)
+    return soft_correspondence(c, temperature=self.temperature)
+
+
+def return_distance(
+  points: Float[geometry.AnyArray, "b *n 2"],
+  t_ij: Correspondence,
+  t_ji: Float[geometry.AnyArray, "b hi wi 2"],
+) -> Float[Array, " b *n"]:
+  """Measures how far from points of j the way j -> i -> j ends, in cells of j.
+
+  It is small where both directions agree, and where nothing is hidden.
+  """
+  h, w = t_ij.shape[1:3]
+  read = jax.vmap(warp.sample)
+  back = read(t_ji, read(t_ij, points))
+  return jnp.linalg.norm((back - points) * jnp.array([w, h]) / 2, axis=-1)
 
 
 class SeparableConv4D(nn.Module):

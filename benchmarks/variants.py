@@ -76,13 +76,14 @@ def run(config: ml_collections.ConfigDict, workdir):
   with loop.start(made):
     trained = time.monotonic() - start
   run = load_trained(workdir)
+  variables = run.variables, initial.untrained(config, run.model)
   report = evaluation.evaluate(
-    config,
-    made.evaluator,
-    parallel.replicate(run.variables),
-    parallel.replicate(initial.untrained(config, run.model)),
-    run.step,
-    workdir,
+    evaluation.Subject(
+      made.workdir,
+      made.evaluator,
+      run.step,
+      *map(parallel.replicate, variables),
+    )
   )
   return {
     "seconds": round(trained),

@@ -33,6 +33,9 @@ class Evaluator:
 
   Everything that does not depend on the parameters is prepared once: the
   compiled detector, the splits, the transforms of the perturbed evaluation.
+
+  Attributes:
+    config, model, splits: as given.
   """
 
   def __init__(self, config, model, splits):
@@ -42,7 +45,7 @@ class Evaluator:
       UserError: `config.eval` is refused, or does not fit the points.
     """
     check_options(config.eval)
-    self._options, self._splits = config.eval, splits
+    self.config, self.model, self.splits = config, model, splits
     self._normaliser, size = normaliser(config), config.data.image_size
     self._data = functools.partial(
       conventions.Data.of, size=size, normaliser=self._normaliser
@@ -68,17 +71,17 @@ class Evaluator:
   @property
   def annotated(self):
     """Whether there are points to measure with, and to choose by."""
-    return self._splits.fit is not None and self._splits.test is not None
+    return self.splits.fit is not None and self.splits.test is not None
 
   @property
   def listed_pairs(self):
     """Whether the test images come as pairs, for alignment."""
-    return isinstance(self._splits.test, PairedDataset)
+    return isinstance(self.splits.test, PairedDataset)
 
   @property
   def view(self):
     """What is seen of the test files, and by which protocol: for a report."""
-    test = self._splits.test
+    test = self.splits.test
     found = {"seen": test.seen, "protocol": test.protocol}
     return {key: value for key, value in found.items() if value is not None}
 
@@ -102,7 +105,7 @@ class Evaluator:
       The error in per cent; None where there are too few annotations. For
       listed pairs, 100 % less the PCK on the validation list.
     """
-    fit = self._splits.fit
+    fit = self.splits.fit
     if self._validation is not None:
       return self._validation.missed(variables)
     n = 0 if fit is None else len(fit)
@@ -125,9 +128,9 @@ class Evaluator:
     )
     report = conventions.evaluate(
       found,
-      ridge=self._options.ridge,
-      few_shot=() if perturb else self._options.few_shot,
-      repeats=self._options.repeats,
+      ridge=self.config.eval.ridge,
+      few_shot=() if perturb else self.config.eval.few_shot,
+      repeats=self.config.eval.repeats,
     )
     report["baseline"] = {
       "mean_shape": report.pop("mean_shape"),
@@ -143,10 +146,10 @@ class Evaluator:
   def _found(self, variables, perturb):
     """Finds the landmarks of both splits: `conventions.Data`."""
     arrays = []
-    for i, dataset in enumerate((self._splits.fit, self._splits.test)):
+    for i, dataset in enumerate((self.splits.fit, self.splits.test)):
       warps, points = None, dataset.points
       if perturb:
-        options = self._options.perturbation.to_dict()
+        options = self.config.eval.perturbation.to_dict()
         options["seed"] = options["seed"], i
         warps = random_similarities(len(dataset), options)
         points = see_through(warps, points)
@@ -161,7 +164,7 @@ class Evaluator:
 
   def measure_mirror(self, variables):
     """Runs `mirror.measure` on the test images."""
-    return mirror.measure(self, variables, self._splits.test)
+    return mirror.measure(self, variables, self.splits.test)
 
 
 def check_options(options):

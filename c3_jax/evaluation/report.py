@@ -1,26 +1,22 @@
 """The report of an evaluation: eval/DATASET.json, and its numbers as text."""
 
-import pathlib
-
 from c3_jax.evaluation import mirror
 from c3_jax.evaluation.pairs.evaluator import CHOSEN
+from c3_jax.evaluation.subject import Subject
 from c3_jax.runtime import files
 
 
-def evaluate(config, evaluator, variables, untrained, step, workdir):
-  """Writes eval/DATASET.json, or eval/NAME.json: the dict written.
+def evaluate(subject: Subject) -> dict:
+  """Measures a subject with annotated splits, and writes eval/NAME.json.
 
-  Args:
-    config: of the run.
-    evaluator: `Evaluator` with annotated splits.
-    variables, untrained: params and batch_stats after and before training.
-    step: int, of the checkpoint.
-    workdir: folder of the run.
+  Returns:
+    The report: what was written.
   """
-  name = config.eval.name or config.data.name
+  config, evaluator = subject.config, subject.evaluator
+  variables, untrained = subject.variables, subject.untrained
   report = {
-    "dataset": name,
-    "step": int(step),
+    "dataset": subject.name,
+    "step": int(subject.step),
     "k": config.model.k,
     "image_size": config.data.image_size,
   } | evaluator.view
@@ -32,7 +28,7 @@ def evaluate(config, evaluator, variables, untrained, step, workdir):
   report |= evaluator.measure_pairs(variables, untrained)
   if found := evaluator.measure_mirror(variables):
     report["mirror"] = found
-  path = pathlib.Path(workdir) / "eval" / f"{name}.json"
+  path = subject.workdir / "eval" / f"{subject.name}.json"
   path.parent.mkdir(exist_ok=True)
   files.write_json(path, report)
   return report

@@ -1,14 +1,13 @@
 """The figures of a run: landmarks, swaps, template face, transfer, curves."""
 
 import functools
-import pathlib
 
 import jax
 import numpy as np
 
 from c3_jax import geometry
 from c3_jax.data import PairedDataset
-from c3_jax.evaluation import regression
+from c3_jax.evaluation import Subject, regression
 from c3_jax.evaluation.evaluator import normaliser
 from c3_jax.evaluation.pairs.transfer import carry
 from c3_jax.figures import curves, grids
@@ -19,26 +18,22 @@ ROW = 8
 CARRIED = 5
 
 
-def draw_run(config, workdir, model, splits, variables, evaluator, report):
-  """Draws the figures of a trained model into workdir/figures[/NAME].
+def draw_run(subject: Subject, report=None):
+  """Draws the figures of a trained model into its figures[/NAME].
 
-  Test images are shown, or training images where there are none. `evaluator` is
-  that of the splits, `report` from `evaluation.evaluate`, or None.
+  `report` is that of `evaluation.evaluate`, where there is one.
   """
-  folder = pathlib.Path(workdir) / "figures" / config.eval.name
+  folder, size = subject.figures, subject.config.data.image_size
   folder.mkdir(parents=True, exist_ok=True)
-  dataset = splits.train if splits.test is None else splits.test
-  size = config.data.image_size
-  images, annotated = shown_images(dataset, size)
-  apply = applied(model, variables)
+  images, annotated = shown_images(subject.shown, size)
+  apply = applied(subject.evaluator.model, subject.variables)
   a, pose, features = apply("encode", images)
   points, maps, predicted = pose.points, pose.maps, None
   if report is not None and "regressor" in report:
     regressor = regression.Regressor.from_json(report["regressor"]["intercept"])
     pixels = regressor.apply(geometry.coords_to_corner_pixels(points, size))
     predicted = geometry.corner_pixels_to_coords(pixels, size)
-    found = evaluator.landmarks(variables, splits.test)
-    errors = image_errors(config, splits, found, report)
+    errors = image_errors(subject, report)
     curves.error_curve_figure(folder / "errors.png", errors)
   grids.landmarks_figure(
     folder / "landmarks.png",
@@ -64,7 +59,7 @@ def draw_run(config, workdir, model, splits, variables, evaluator, report):
   images, points, features = images[:n], points[:n], features[:n]
   carried = carried_landmarks(apply, features, points)
   grids.transfer_figure(folder / "transfer.png", images, points, carried)
-  metrics = pathlib.Path(workdir) / "metrics.jsonl"
+  metrics = subject.workdir / "metrics.jsonl"
   if metrics.exists():
     curves.curves_figure(folder / "curves.png", metrics)
 
@@ -113,13 +108,15 @@ def shown_images(dataset, size):
   return geometry.network_input(images, size), points
 
 
-def image_errors(config, splits, found, report):
+def image_errors(subject, report):
   """Measures the error of each test image: {name: [n] per cent}.
 
-  `found` are their landmarks [n, k, 2]. The names are those of the regressors
-  with and without intercept, and "mean shape", of the training images.
+  The names are those of the regressors of the report, with and without
+  intercept, and "mean shape", of the training images.
   """
-  size = config.data.image_size
+  config, evaluator = subject.config, subject.evaluator
+  size, splits = config.data.image_size, evaluator.splits
+  found = evaluator.landmarks(subject.variables, splits.test)
   pixels = lambda points: geometry.coords_to_corner_pixels(points, size)  # noqa: E731
   estimates = {
     name.replace("_", " "): regression.Regressor.from_json(

@@ -49,12 +49,12 @@ def train_and_evaluate(config, workdir, *, mode="train_and_evaluate"):
   result, first = None, jax.process_index() == 0
   if mode == "eval":
     if first:
-      result = report(*Experiment.to_evaluate(config, workdir))
+      result = evaluate(*Experiment.to_evaluate(config, workdir))
   else:
     experiment = Experiment.of(config, workdir)
     with start(experiment) as finished:
       if mode != "train" and finished and first:
-        result = report(experiment, load_run(config, workdir))
+        result = evaluate(experiment, load_run(config, workdir))
   hosts.wait("evaluated")
   return result
 
@@ -261,26 +261,22 @@ def untrained(experiment, run: Trained):
   return initial.untrained(config, run.model)
 
 
-def report(experiment: Experiment, run: Trained):
+def evaluate(experiment: Experiment, run: Trained):
   """Evaluates a checkpoint: eval/DATASET.json, figures, the final table."""
-  config, workdir = experiment.config, experiment.workdir
-  evaluator = experiment.evaluator
-  variables = parallel.replicate(run.variables)
-  result = None
+  workdir, evaluator = experiment.workdir, experiment.evaluator
+  variables, before, result = parallel.replicate(run.variables), None, None
   if evaluator.annotated:
     before = parallel.replicate(untrained(experiment, run))
-    result = evaluation.evaluate(
-      config, evaluator, variables, before, run.step, workdir
-    )
+  subject = evaluation.Subject(workdir, evaluator, run.step, variables, before)
+  if evaluator.annotated:
+    result = evaluation.evaluate(subject)
   # Not at the top: it imports Matplotlib, and days may go by without a figure.
   from c3_jax import figures
 
-  figures.draw_run(
-    config, workdir, run.model, experiment.splits, variables, evaluator, result
-  )
+  figures.draw_run(subject, result)
   if result is None:
     logger.info("No annotated train and test images: no regression.")
   else:
     print(evaluation.table(result), flush=True)
-  print(f"figures: {workdir / 'figures' / config.eval.name}", flush=True)
+  print(f"figures: {subject.figures}", flush=True)
   return result

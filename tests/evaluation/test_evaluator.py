@@ -26,6 +26,7 @@ from c3_jax.evaluation.detect import (
 )
 from c3_jax.evaluation.evaluator import Evaluator, check_options
 from c3_jax.evaluation.report import evaluate, table
+from c3_jax.evaluation.subject import Subject
 from c3_jax.models import flow
 from c3_jax.models.extractors import Pose
 from c3_jax.runs import load_trained
@@ -284,9 +285,8 @@ def test_perturbed_images_move_their_points_along():
 def test_report_says_what_was_measured(tmp_path):
   """The file holds the keys that others read, each number of its own kind."""
   config, each = evaluator()
-  report = evaluate(
-    config, each, jnp.float32(1), jnp.float32(0), np.int32(12), tmp_path
-  )
+  subject = Subject(tmp_path, each, 12, jnp.float32(1), jnp.float32(0))
+  report = evaluate(subject)
   (path,) = (tmp_path / "eval").iterdir()
   assert path.name == "synthetic.json"
   assert json.loads(path.read_text()) == report
@@ -322,19 +322,20 @@ def test_report_says_what_was_measured(tmp_path):
 def test_report_says_what_was_seen_of_the_files(tmp_path, monkeypatch):
   """The share, and the protocol, of a test split that knows them."""
   config, each = evaluator()
-  arguments = config, each, jnp.float32(1), jnp.float32(0), 12, tmp_path
-  assert not {"seen", "protocol"} & evaluate(*arguments).keys()
+  subject = Subject(tmp_path, each, 12, jnp.float32(1), jnp.float32(0))
+  assert not {"seen", "protocol"} & evaluate(subject).keys()
   published = {"paper": "aflw", "name": "imm", "release": "lmdis"}
   monkeypatch.setattr(ArrayDataset, "seen", 64.0)
   monkeypatch.setattr(ArrayDataset, "protocol", published)
-  report = evaluate(*arguments)
+  report = evaluate(subject)
   assert (report["seen"], report["protocol"]) == (64.0, published)
 
 
 def test_table_shows_the_numbers_of_the_report(tmp_path):
   """Every error stands in a line that names its convention."""
   config, each = evaluator()
-  report = evaluate(config, each, jnp.float32(1), jnp.float32(0), 12, tmp_path)
+  subject = Subject(tmp_path, each, 12, jnp.float32(1), jnp.float32(0))
+  report = evaluate(subject)
   head, *lines = table(report).splitlines()
   assert "K = 2" in head and "step 12" in head
   assert "40 images to fit, 30 to test" in head

@@ -8,7 +8,7 @@ import pytest
 
 from c3_jax.data import pairs as pairs_lib
 from c3_jax.data.in_memory import ArrayDataset
-from c3_jax.evaluation.evaluator import Evaluator
+from c3_jax.evaluation import Evaluator, Subject
 from c3_jax.figures import draw
 from c3_jax.models import initial
 from configs import synthetic
@@ -70,8 +70,7 @@ def test_error_curves_have_the_errors_of_the_report():
   variables = initial.untrained(config, model)
   evaluator = Evaluator(config, model, splits)
   report = evaluator.regress(variables, variables)
-  found = evaluator.landmarks(variables, test)
-  errors = draw.image_errors(config, splits, found, report)
+  errors = draw.image_errors(Subject("", evaluator, 0, variables), report)
   assert all(value.shape == (9,) for value in errors.values())
   expected = {
     "intercept": report["error"]["intercept"],

@@ -11,6 +11,7 @@ import pytest
 from c3_jax import geometry
 from c3_jax.data import pairs as pairs_lib
 from c3_jax.data.in_memory import ArrayDataset
+from c3_jax.evaluation import Subject
 from c3_jax.evaluation import report as report_lib
 from c3_jax.evaluation.evaluator import Evaluator
 from c3_jax.evaluation.pairs import matching
@@ -179,7 +180,7 @@ def test_checkpoints_of_listed_pairs_are_chosen_by_pck(tmp_path):
   )
   assert each.annotated
   found = report_lib.evaluate(
-    config(), each, jnp.float32(1), jnp.float32(0), 3, tmp_path
+    Subject(tmp_path, each, 3, jnp.float32(1), jnp.float32(0))
   )
   assert found["alignment"]["pairs"] == 5 and "error" not in found
   assert "PCK scnet@0.1 of 5 pairs" in report_lib.table(found)

@@ -1,13 +1,13 @@
 """Refusal of configs that would fail later, or silently do the wrong thing."""
 
+import contextlib
+
 import jax
 
 from c3_jax.errors import UserError
 from c3_jax.models import initial
-from c3_jax.runtime import parallel
-from c3_jax.training import optim
-
-DTYPES = ("float32", "bfloat16", "float64")
+from c3_jax.runtime import files
+from c3_jax.training import optim, rules
 
 
 def validate(config):
@@ -16,28 +16,8 @@ def validate(config):
   Raises:
     UserError: names the key and what to set it to.
   """
-  for key, value in {
-    "batch_size": config.batch_size,
-    "accumulate": config.accumulate,
-    "log_every": config.log_every,
-    "checkpoint_every": config.checkpoint_every,
-    "eval.batch_size": config.eval.batch_size,
-    "model.k": config.model.k,
-  }.items():
-    if value < 1:
-      raise UserError(f"config.{key}={value}: use 1 or more.")
-  if config.seed < 0:
-    raise UserError(f"config.seed={config.seed}: use 0 or more.")
-  if config.parallel not in parallel.KINDS:
-    raise UserError(
-      f"config.parallel={config.parallel!r} is not one of "
-      f"{', '.join(parallel.KINDS)}."
-    )
+  rules.check(config)
   dtype = config.model.dtype
-  if dtype not in DTYPES:
-    raise UserError(
-      f"config.model.dtype={dtype!r} is not one of {', '.join(DTYPES)}."
-    )
   if dtype == "float64" and not jax.config.jax_enable_x64:
     raise UserError(
       "config.model.dtype='float64' needs the environment variable "
@@ -69,13 +49,22 @@ def check_shapes(config, setup, stages):
     UserError: the networks cannot be built for this image size, or a stage
       trains a parameter that is not there.
   """
-  try:
+  with _naming("config.model"):
     variables = initial.shapes(config, setup.model)
+  with _naming("config.perceptual"):
     initial.shapes(config, setup.vgg)
-    for stage in stages:
+  for stage in stages:
+    with _naming(f"config.stages.{stage.name}.train"):
       optim.partition(variables["params"], stage.train)
-  except Exception as error:  # A width of 0 divides, a kernel of 0 indexes ..
+
+
+@contextlib.contextmanager
+def _naming(key):
+  """Turns what goes wrong in the block into a line that names a key."""
+  try:
+    yield
+  except Exception as error:  # Networks that do not fit raise anything.
     raise UserError(
-      "config.model, config.perceptual or config.stages does not fit: "
-      f"{str(error).splitlines()[0]}"
+      f"{key} does not fit the rest of the config ({files.reason(error)}): "
+      "change it, or start from one of configs/."
     ) from error

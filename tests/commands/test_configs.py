@@ -313,7 +313,7 @@ def test_wrong_arguments_are_named(module, argument):
     ({"seed": -1}, "config.seed=-1"),
     ({"model.dtype": "bf16"}, "config.model.dtype='bf16'"),
     ({"stages.flow.epochs": 2.0}, "config.stages.flow has steps=10 and epochs"),
-    ({"stages.pairs.steps": -1}, "config.stages.pairs has steps=-1"),
+    ({"stages.pairs.steps": -1}, "config.stages.pairs.steps=-1"),
     ({"stages.flow.weights.flow": 0.0}, "config.stages.flow.weights"),
     ({"stages.pairs.weights.inv": 1.0}, "config.stages.pairs.weights.inv"),
     ({"stages.flow.weights.equiv": 1.0}, "config.stages.flow.weights.equiv"),

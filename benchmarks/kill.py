@@ -8,6 +8,9 @@ again, it must end with the parameters, the optimiser, the metrics and the
 checkpoints of the undisturbed run, bit by bit. An evaluation, a packing and a
 prediction get one at a random time; started again, they must leave the files of
 undisturbed ones, byte by byte, and no other.
+
+Started again itself, it goes on after the kills that its file already has: each
+is drawn from the seed and its number alone.
 """
 
 import argparse
@@ -201,7 +204,7 @@ def main():
   parser.add_argument("--kills", type=int, default=20)
   parser.add_argument("--seed", type=int, default=0)
   args = parser.parse_args()
-  rng, rows = random.Random(args.seed), []
+  rows = json.loads(args.out.read_text()) if args.out.exists() else []
   with tempfile.TemporaryDirectory() as folder:
     folder = pathlib.Path(folder)
     finish(folder / "warm")  # Fills the cache of compiled programs.
@@ -214,7 +217,8 @@ def main():
       whole[kind] = took, contents(folder / f"whole_{kind}")
     print("| kill | last logged step | left behind | same |")
     print("|---|---|---|---|")
-    for i in range(args.kills):
+    for i in range(len(rows), args.kills):
+      rng = random.Random(f"{args.seed} {i}")
       row, kind = None, KINDS[i % len(KINDS)]
       while row is None:  # One that came too late does not count.
         workdir = folder / f"run{i}_{rng.randrange(10**6)}"

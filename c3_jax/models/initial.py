@@ -17,6 +17,7 @@ def networks(config):
     arch=config.perceptual.arch,
     taps=tuple(config.perceptual.taps),
     width=config.perceptual.width,
+    reduce=config.perceptual.reduce,
     dtype=jnp.dtype(config.model.dtype),
   )
   return c3.from_config(config), vgg

@@ -126,8 +126,12 @@ def paper(*, k, cycle, flow):
     "arch": "vgg16",
     "taps": ("input", "conv1_2", "conv2_2", "conv3_2", "conv4_2", "conv5_2"),
     "width": 1.0,
+    "reduce": 1,  # The VGG sees images with sides so many times shorter.
     "seed": 0,  # For the random, frozen VGG without ported weights.
     "decay": 0.99,  # For the running mean that divides each tap.
+    # Forget faster at first: min(decay, (1 + step) / (10 + step)). The decoder
+    # starts far from any image, and its first distances are large.
+    "early": False,
   }
 
   config.objective = {

@@ -61,6 +61,15 @@ def update_running(
   }
 
 
+def early_decay(decay, step) -> Scalar:
+  """Computes a decay that grows with the step: min(decay, (1 + n) / (10 + n)).
+
+  The running means then follow the first, large distances down, instead of
+  making P count for little until these are forgotten.
+  """
+  return jnp.minimum(decay, (1 + step) / (10 + step))
+
+
 def perceptual(
   distances: dict[str, Scalar], running: dict[str, Scalar], *, floor=1e-6
 ) -> Scalar:

@@ -61,6 +61,7 @@ class Setup:
   seed: int
   augment: Augmentation
   decay: float = 0.99
+  early: bool = False
   stop_gradient: bool = True
   hard_flow: bool = True
   flow_temperature: float = 0.02
@@ -82,6 +83,7 @@ class Setup:
       seed=config.seed,
       augment=Augmentation.of(config.augment),
       decay=config.perceptual.decay,
+      early=config.perceptual.early,
       accumulate=config.accumulate,
       remat=config.remat,
       **config.objective,

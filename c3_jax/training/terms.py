@@ -208,8 +208,11 @@ def loss_terms(setup, weights, params, state, frozen, images, keys):
   """
   weights = {name: weights.get(name, 0) for name in TERMS}
   net = Networks(setup.model, params, setup.remat)
+  decay = setup.decay
+  if setup.early:
+    decay = objectives.early_decay(decay, state.step)
   # All parts of a step together forget as much as one whole.
-  decay = setup.decay ** (1 / setup.accumulate)
+  decay = decay ** (1 / setup.accumulate)
   perceptual = Perceptual(setup.vgg, frozen, decay, setup.remat)
   view_keys, colour_keys, natural_keys = jnp.moveaxis(
     jax.vmap(lambda key: jax.random.split(key, 3))(keys), 1, 0

@@ -107,6 +107,17 @@ def test_only_the_asked_taps_come_back():
   assert len(variables["params"]) == 2 + 2 + 4
 
 
+def test_reduced_taps_are_those_of_a_smaller_image():
+  """`reduce` leaves "input" as it is; the rest sees 2 x 2 means."""
+  module = vgg.VGG(taps=("input", "conv2_2"), width=0.125, reduce=2)
+  got, variables = jax.jit(module.init_with_output)(jax.random.key(0), IMAGES)
+  small = IMAGES.reshape(1, 16, 2, 24, 2, 3).mean((2, 4))
+  want = jax.jit(module.clone(reduce=1).apply)(variables, small)
+  np.testing.assert_allclose(got["conv2_2"], want["conv2_2"], atol=1e-5)
+  whole = module.clone(reduce=1).apply(variables, IMAGES)
+  np.testing.assert_array_equal(got["input"], whole["input"])
+
+
 def test_a_layer_the_network_lacks_is_an_error():
   """VGG16 has no conv3_4; the error names it."""
   module = vgg.VGG("vgg16", taps=("conv1_2", "conv3_4"), width=0.125)

@@ -173,6 +173,22 @@ def test_running_means_start_from_the_first_batch():
   np.testing.assert_allclose([got["a"], got["b"]], [5, 3.75])
 
 
+def test_an_early_running_mean_has_forgotten_its_first_batch():
+  """After 50 steps of 1 a first 100 weighs nothing; at 0.99 most of it does."""
+
+  def after(decay_of):
+    running = {"a": jnp.array(100.0)}
+    for step in range(1, 51):
+      running = objectives.update_running(
+        running, {"a": jnp.array(1.0)}, decay=decay_of(step)
+      )
+    return running["a"]
+
+  assert after(lambda step: objectives.early_decay(0.99, step)) < 1.001
+  assert after(lambda step: 0.99) > 60
+  assert objectives.early_decay(0.99, 10_000) == jnp.float32(0.99)
+
+
 def test_perceptual_is_the_mean_ratio_to_the_running_means():
   """P is 1 on the first batch; the running means pass no gradient."""
   distances = {"a": jnp.array(5.0), "b": jnp.array(0.02)}

@@ -17,6 +17,7 @@ import numpy as np
 from c3_jax.data import pairs
 from c3_jax.data.datasets import pf_pascal
 from c3_jax.evaluation.pairs import alignment
+from c3_jax.models import flow
 
 
 def guess_sizes(rows):
@@ -66,7 +67,7 @@ def main():
   test, val, train = (
     pf_pascal.read_split(args.lists, split)[1] for split in splits
   )
-  values = alignment.collect(batch_of(test, guess_sizes(test)))
+  values = alignment.collect(batch_of(test, guess_sizes(test)), flow.Matcher())
   lists = pf_pascal.leak_free(test, [*train, *val])
   report = alignment.measure(values, lists=lists)
   parts = {"test list": report} | report["lists"]

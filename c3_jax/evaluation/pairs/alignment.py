@@ -14,8 +14,8 @@ first and the last pixel are -1 and 1, as are those of the outer cells of a map.
 
 Four readings carry the points:
 
-  "flow"       the match of each cell under argmax C^, read between cells as
-               NC-Net does
+  "flow"       the match of each cell under C^, by argmax or as the run's
+               objective.flow_reach says, read between cells as NC-Net does
   "landmarks"  a thin-plate spline from the target's landmarks to the source's
   "combined"   as flow, with C^ weighted by a gaussian round the place that the
                landmarks give
@@ -25,6 +25,7 @@ Four readings carry the points:
 import dataclasses
 import itertools
 
+import jax
 import numpy as np
 
 from c3_jax import geometry
@@ -39,6 +40,8 @@ SCNET_SIDE = 224
 # Of the gaussian in "combined", in coordinates: a fifth of the side. Chosen
 # once, not tuned.
 PRIOR = 0.4
+
+_read = jax.jit(lambda match, c: match(c), static_argnums=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,21 +82,25 @@ def pair_pixels(definition, batch):
   return PairPixels(source, target, *sizes, length)
 
 
-def matched_cells(scores):
-  """Reads T^{source->target} by argmax: [n, h, w, h, w] to cells [n, h, w].
+def matches(scores, match):
+  """Reads T^{source->target} off C^ [n, h, w, h, w]: [n, h, w, 2].
 
-  Entry (y, x) is the cell y' * w + x' of the source that matches cell (y, x)
-  of the target.
+  Entry (y, x) is the point of the source that matches cell (y, x) of the
+  target, in NC-Net's coordinates. `match` is a `flow.Matcher`.
   """
-  n, h, w = scores.shape[:3]
-  return scores.reshape(n, h * w, *scores.shape[3:]).argmax(1)
+  h, w = scores.shape[1:3]
+  # There the centres of the outer cells lie at -1 and 1.
+  return np.asarray(_read(match, scores), np.float64) * [
+    w / (w - 1),
+    h / (h - 1),
+  ]
 
 
-def blend(cells, points):
+def blend(field, points):
   """Reads matches between cells as NC-Net does.
 
   Args:
-    cells: int [n, h, w] from `matched_cells`.
+    field: [n, h, w, 2] from `matches`.
     points: [n, P, 2] in NC-Net's coordinates, of the target.
 
   Returns:
@@ -101,7 +108,7 @@ def blend(cells, points):
     each weighted by the area towards the opposite cell. Beyond the outer
     cells areas are counted as positive, as NC-Net does.
   """
-  n, h, w = cells.shape
+  n, h, w = field.shape[:3]
   line_x, line_y = np.linspace(-1, 1, w), np.linspace(-1, 1, h)
   x, y = points[..., 0], points[..., 1]
   left = np.clip((x[..., None] > line_x).sum(-1) - 1, 0, w - 2)
@@ -110,8 +117,7 @@ def blend(cells, points):
   for right, below in itertools.product((0, 1), repeat=2):
     weight = np.abs(x - line_x[left + 1 - right])
     weight = weight * np.abs(y - line_y[top + 1 - below])
-    cell = cells[np.arange(n)[:, None], top + below, left + right]
-    match = np.stack([line_x[cell % w], line_y[cell // w]], -1)
+    match = field[np.arange(n)[:, None], top + below, left + right]
     total, area = total + weight[..., None] * match, area + weight
   return total / area[..., None]
 
@@ -136,18 +142,19 @@ def with_landmarks(batch):
   return weighted
 
 
-def carried(batch, frames):
+def carried(batch, frames, match):
   """Carries the target's points by each reading, in pixels of each frame.
 
   Args:
     batch: from `matching.matched`.
     frames: definition -> `PairPixels`.
+    match: as in `collect`.
 
   Returns:
     {(reading, definition): [n, P, 2]}, 1-based pixels of the source.
   """
-  flow = matched_cells(batch["scores"])
-  combined = matched_cells(with_landmarks(batch))
+  flow = matches(batch["scores"], match)
+  combined = matches(with_landmarks(batch), match)
   place = by_spline(batch, batch["points_target"])
   place = geometry.coords_to_one_based_pixels(place, batch["size_source"])
   result = {}
@@ -177,8 +184,10 @@ def pck(predicted, view, visible, alpha):
   return 100 * (hit.sum(1) / visible.sum(1))
 
 
-def collect(batch):
+def collect(batch, match):
   """Collects the PCK of each pair of a batch of `matching.matched`.
+
+  `match` is the `flow.Matcher` that reads T.
 
   Returns:
     A dict of arrays [n] and, under "scores", {reading: {"scnet@0.05": [n],
@@ -195,7 +204,7 @@ def collect(batch):
       "delete its row, or give it some"
     )
   frames = {name: pair_pixels(name, batch) for name in DEFINITIONS}
-  places = carried(batch, frames)
+  places = carried(batch, frames, match)
   scores = {
     reading: {
       f"{name}@{alpha:g}": pck(places[reading, name], view, visible, alpha)

@@ -31,17 +31,22 @@ def spread(points):
   return float(distance.sum((1, 2)).mean() / max(k * (k - 1), 1))
 
 
-def collect(batch):
+def collect(batch, match):
   """Collects the landmarks of a batch of `matching.matched`.
+
+  `match` is the `flow.Matcher` that reads T.
 
   Returns:
     {"target", "source", "carried"}, each [n, k, 2]; carried lies in the source.
+    "agrees", bool [n, k], as in `transfer.collect`.
   """
   target = batch["landmarks_target"]
+  arrived, missed = transfer.there_and_back(batch["scores"], target, match)
   return {
     "target": target,
     "source": batch["landmarks_source"],
-    "carried": np.asarray(transfer.carry(batch["scores"], target)),
+    "carried": np.asarray(arrived),
+    "agrees": np.asarray(missed) <= transfer.WITHIN,
   }
 
 
@@ -54,19 +59,28 @@ def measure(values, poses=None):
       true correspondence is known; else None.
 
   Returns:
-    {"pairs", "flow", "flow_per_landmark": [k], "left_in_place", "spread"} and,
-    with poses, "truth", by the true correspondence, and "truth_share", the per
-    cent of landmarks that it could carry: on a face, and visible in both
-    images. "truth" is None where there are none.
+    {"pairs", "flow", "flow_per_landmark": [k], "left_in_place", "spread"} and
+    "agreeing": "share", the per cent of landmarks where the flow agrees with
+    its way back, "share_per_landmark": [k], and "flow", of these alone. With
+    poses, "truth", by the true correspondence, and "truth_share", the per cent
+    of landmarks that it could carry: on a face, and visible in both images.
+    "flow" and "truth" are None where there are none.
   """
   target, source = values["target"], values["source"]
   by_flow = percent(values["carried"], source)
+  agrees = values["agrees"]
+  mean = lambda x: float(x.mean()) if x.size else None  # noqa: E731
   result = {
     "pairs": len(target),
     "flow": float(by_flow.mean()),
     "flow_per_landmark": by_flow.mean(0).tolist(),
     "left_in_place": float(percent(target, source).mean()),
     "spread": spread(source),
+    "agreeing": {
+      "share": float(100 * agrees.mean()),
+      "share_per_landmark": (100 * agrees.mean(0)).tolist(),
+      "flow": mean(by_flow[agrees]),
+    },
   }
   if poses is None:
     return result
@@ -74,6 +88,6 @@ def measure(values, poses=None):
   seen = np.asarray(seen)
   by_truth = percent(place, source)[seen]
   return result | {
-    "truth": float(by_truth.mean()) if by_truth.size else None,
+    "truth": mean(by_truth),
     "truth_share": float(100 * seen.mean()),
   }

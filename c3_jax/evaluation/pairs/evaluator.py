@@ -11,6 +11,7 @@ from c3_jax.evaluation.pairs import (
   matching,
   transfer,
 )
+from c3_jax.models import flow
 
 MODULES = {
   "alignment": alignment,
@@ -32,6 +33,7 @@ class PairEvaluator:
     if not self._listed:
       self._pairs = matching.Neighbours(dataset, size)
     self._match = matching.match_function(model, size)
+    self._reading = flow.Matcher.measured(config.objective)
     self._swap = disentanglement.swap_function(model, size)
     devices = jax.local_device_count()
     # Two images a pair.
@@ -45,7 +47,10 @@ class PairEvaluator:
     batches = matching.matched(
       self._match, variables, self._pairs, self._batch_size
     )
-    parts = [{x: MODULES[x].collect(batch) for x in names} for batch in batches]
+    parts = [
+      {x: MODULES[x].collect(batch, self._reading) for x in names}
+      for batch in batches
+    ]
     return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
 
   def missed(self, variables):

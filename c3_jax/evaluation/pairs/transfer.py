@@ -4,6 +4,8 @@ Here, unlike in `alignment`, matches are read in the project's own coordinates,
 in which the network's maps lie.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,29 +15,50 @@ from c3_jax.evaluation import regression
 from c3_jax.geometry import spline, warp
 from c3_jax.models import flow
 
+# Cells within which the way back must end where it started.
+WITHIN = 1.0
 
-def carry(scores, points):
+
+def carry(scores, points, match=flow.Matcher()):  # noqa: B008
   """Carries points [n, p, 2] of the target to the source.
 
   `scores` [n, h, w, h, w] are C^ with the source's cells first. T^{source->
-  target}, which holds the match of each cell of the target, is read bilinearly.
+  target}, which `match` reads off them, holds the match of each cell of the
+  target; it is read bilinearly.
   """
-  field = flow.hard_correspondence(jnp.asarray(scores))
-  return jax.vmap(warp.sample)(field, points)
+  return jax.vmap(warp.sample)(match(jnp.asarray(scores)), points)
 
 
-def collect(batch):
-  """Carries the points of a batch of `matching.matched` to the source.
+@functools.partial(jax.jit, static_argnames="match")
+def there_and_back(scores, points, match):
+  """Runs `carry`, and measures how far from the points the way back ends.
 
   Returns:
-    {"flow", "landmarks", "identity", "truth"}, each [n, P, 2]. landmarks
-    carries by a thin-plate spline from the target's landmarks to the source's,
-    identity leaves the points in place, truth is where they belong, NaN where
-    that is not known.
+    ([n, p, 2], [n, p]): where they arrive, and by how many cells they miss
+    their start when T^{target->source} carries them back.
+  """
+  out, back = match(scores), match(flow.swap_images(scores))
+  arrived = jax.vmap(warp.sample)(out, points)
+  return arrived, flow.return_distance(points, out, back)
+
+
+def collect(batch, match):
+  """Carries the points of a batch of `matching.matched` to the source.
+
+  `match` is the `flow.Matcher` that reads T.
+
+  Returns:
+    {"flow", "landmarks", "identity", "truth"}, each [n, P, 2], and "agrees",
+    bool [n, P]. landmarks carries by a thin-plate spline from the target's
+    landmarks to the source's, identity leaves the points in place, truth is
+    where they belong, NaN where that is not known. Where the flow agrees, the
+    way back ends within a cell of the point.
   """
   points = batch["points_target"]
+  arrived, missed = there_and_back(batch["scores"], points, match)
   return {
-    "flow": np.asarray(carry(batch["scores"], points)),
+    "flow": np.asarray(arrived),
+    "agrees": np.asarray(missed) <= WITHIN,
     "landmarks": spline.move(
       batch["landmarks_target"], batch["landmarks_source"], points
     ),
@@ -53,16 +76,28 @@ def measure(values, *, image_size, normaliser):
   frame in pixels, normaliser as in `regression.point_errors`.
 
   Returns:
-    {"flow", "landmarks", "identity"}, each in per cent of the normaliser.
+    {"flow", "landmarks", "identity"}, each in per cent of the normaliser, and
+    "agreeing": "share", the per cent of points where the flow agrees with its
+    way back, and the three numbers of these alone, None where there are none.
   """
   pixels = {
-    name: geometry.coords_to_corner_pixels(points, image_size)
-    for name, points in values.items()
+    name: geometry.coords_to_corner_pixels(values[name], image_size)
+    for name in ("flow", "landmarks", "identity", "truth")
   }
   truth = pixels.pop("truth")
-  return {
-    name: regression.error_percent(
+  errors = {
+    name: regression.point_errors(
       points, truth, normaliser=normaliser, image_size=image_size
     )
     for name, points in pixels.items()
+  }
+  measured = ~np.isnan(errors["flow"])
+  agrees = values["agrees"] & measured
+  mean = lambda x: float(x.mean()) if x.size else None  # noqa: E731
+  return {
+    name: float(np.nanmean(regression.defined(each, normaliser)))
+    for name, each in errors.items()
+  } | {
+    "agreeing": {"share": 100 * float(agrees.sum() / measured.sum())}
+    | {name: mean(each[agrees]) for name, each in errors.items()}
   }

@@ -12,8 +12,10 @@ import pytest
 
 from c3_jax.errors import UserError
 from c3_jax.evaluation.pairs import alignment
+from c3_jax.models import flow
 from tests.conftest import ROOT
 
+HARD = flow.Matcher()
 LISTS = ROOT.parent / "shared/data/pf_pascal_lists"
 
 
@@ -145,7 +147,7 @@ def loop_matches(scores):
 
 def check_against_ncnet(pairs, scores):
   """Every definition and threshold, pair by pair."""
-  values = alignment.collect(as_batch(pairs) | {"scores": scores})
+  values = alignment.collect(as_batch(pairs) | {"scores": scores}, HARD)
   got = values["scores"]
   total = {}
   stay = [[(c, r) for c in range(9)] for r in range(9)]
@@ -218,10 +220,42 @@ def perfect_batch():
 def test_a_perfect_predictor_is_always_right():
   """Matches and points that agree give 100 under every key."""
   scores = np.tile(np.eye(36).reshape(1, 6, 6, 6, 6), (4, 1, 1, 1, 1))
-  found = alignment.collect(as_batch(perfect_batch()) | {"scores": scores})
+  found = alignment.collect(
+    as_batch(perfect_batch()) | {"scores": scores}, HARD
+  )
   for reading in ("flow", "identity"):
     for key, values in found["scores"][reading].items():
       np.testing.assert_array_equal(values, 100, err_msg=key)
+
+
+def test_matches_between_cells_find_a_part_of_a_cell():
+  """A shift of 0.4 cells is lost by argmax, and found between the cells."""
+  side, shift = 8, 0.4  # Of a cell, to the right.
+  pairs = random_pairs(3, seed=2, least=2)
+  for pair in pairs:
+    for axis, i in (("X", 0), ("Y", 1)):
+      a, b = pair["A"][i], pair["B"][i]
+      inner = np.clip(pair[f"{axis}B"], 0.2 * b, 0.7 * b)
+      pair[f"{axis}B"] = inner.tolist()
+      moved = (a - 1) * ((inner - 1) / (b - 1))
+      moved += shift * (axis == "X") * (a - 1) / (side - 1)
+      pair[f"{axis}A"] = (1 + moved).tolist()
+  y, x = np.mgrid[:side, :side]
+  square = (y[:, :, None, None] - y) ** 2
+  square = square + (x[:, :, None, None] - x - shift) ** 2
+  scores = np.tile(np.exp(-square / 2).astype(np.float32), (3, 1, 1, 1, 1))
+  batch = as_batch(pairs) | {"scores": scores}
+  frames = {"image": alignment.pair_pixels("image", batch)}
+  truth, seen = frames["image"].source, batch["visible"]
+  cell = (batch["size_source"][:, None, :1] - 1) / (side - 1)
+
+  def error(match):
+    found = alignment.carried(batch, frames, match)["flow", "image"]
+    return np.linalg.norm((found - truth) / cell, axis=-1)[seen].mean()
+
+  hard, between = map(error, (HARD, flow.Matcher(temperature=0.35, reach=2)))
+  np.testing.assert_allclose(hard, shift, rtol=1e-3)
+  assert between < hard / 3
 
 
 def test_landmarks_that_move_with_the_points_carry_them():
@@ -234,7 +268,7 @@ def test_landmarks_that_move_with_the_points_carry_them():
   move = lambda x: x @ matrix + [0.05, -0.1]  # noqa: E731
   batch["landmarks_source"] = move(batch["landmarks_target"])
   batch["points_source"] = move(batch["points_target"].astype(float))
-  scores = alignment.collect(batch)["scores"]
+  scores = alignment.collect(batch, HARD)["scores"]
   for key, values in scores["landmarks"].items():
     np.testing.assert_array_equal(values, 100, err_msg=key)
   assert scores["flow"]["scnet@0.1"].mean() < 50
@@ -249,10 +283,11 @@ def test_combined_takes_the_better_match_near_the_landmarks():
   scores[0, 4, 5, 4, 4] = 0.8
   batch["scores"] = scores
   batch["landmarks_source"] = batch["landmarks_target"]
-  flow = alignment.matched_cells(scores)
-  combined = alignment.matched_cells(alignment.with_landmarks(batch))
-  assert flow[0, 4, 4] == 1 * w + 1
-  assert combined[0, 4, 4] == 4 * w + 5
+  by_flow = alignment.matches(scores, HARD)
+  combined = alignment.matches(alignment.with_landmarks(batch), HARD)
+  place = lambda x, y: [2 * x / (w - 1) - 1, 2 * y / (h - 1) - 1]  # noqa: E731
+  np.testing.assert_allclose(by_flow[0, 4, 4], place(1, 1), atol=1e-6)
+  np.testing.assert_allclose(combined[0, 4, 4], place(5, 4), atol=1e-6)
 
 
 def test_report_tells_categories_and_lists_apart():
@@ -261,7 +296,7 @@ def test_report_tells_categories_and_lists_apart():
   for i, pair in enumerate(pairs):
     pair["class"] = i % 2
   scores = random_scores(8, 7, 7, np.random.default_rng(4))
-  values = alignment.collect(as_batch(pairs) | {"scores": scores})
+  values = alignment.collect(as_batch(pairs) | {"scores": scores}, HARD)
   chosen = np.arange(8) < 3
   report = alignment.measure(
     values,
@@ -288,4 +323,4 @@ def test_a_pair_without_points_is_named():
   batch["scores"] = np.ones((3, 4, 4, 4, 4), np.float32)
   batch["visible"][1] = False
   with pytest.raises(UserError, match="pair 1 of the alignment list"):
-    alignment.collect(batch)
+    alignment.collect(batch, HARD)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from c3_jax.evaluation.pairs import transfer
+from c3_jax.models import flow
 
 
 def test_errors_are_those_of_each_way_to_carry():
@@ -24,7 +25,8 @@ def test_errors_are_those_of_each_way_to_carry():
       "landmarks_target": landmarks,
       "landmarks_source": landmarks + shift,
       "scores": scores,
-    }
+    },
+    flow.Matcher(),
   )
   report = transfer.measure(values, image_size=32, normaliser=(0, 1))
   assert report["flow"] < 1e-4
@@ -35,4 +37,37 @@ def test_errors_are_those_of_each_way_to_carry():
   )
   by_side = transfer.measure(values, image_size=32, normaliser="image")
   np.testing.assert_allclose(by_side["identity"], 12.5, rtol=1e-5)
-  assert values.keys() == {"flow", "landmarks", "identity", "truth"}
+  assert report["agreeing"]["share"] == 100
+  assert report["agreeing"]["flow"] == report["flow"]
+
+
+def test_points_that_do_not_come_back_are_told_apart():
+  """Two of four points arrive and return; one is lost, one not annotated."""
+  side = 8
+  cell = lambda x, y: np.float32([(2 * x + 1) / side, (2 * y + 1) / side]) - 1  # noqa: E731
+  target = np.stack([cell(1, 1), cell(6, 1), cell(1, 6), cell(6, 6)])[None]
+  scores = np.zeros((1,) + (side,) * 4, np.float32)
+  for y in range(side):
+    for x in range(side):
+      scores[0, y, x, y, x] = 1
+  # The third cell finds the middle, which knows nothing of it.
+  scores[0, 3, 4, 6, 1], scores[0, 3, 4, 3, 4] = 2, 3
+  values = transfer.collect(
+    {
+      "points_target": target,
+      "points_source": target,
+      "visible": np.array([[True, True, True, False]]),
+      "landmarks_target": target,
+      "landmarks_source": target,
+      "scores": scores,
+    },
+    flow.Matcher(),
+  )
+  np.testing.assert_array_equal(values["agrees"], [[True, True, False, True]])
+  found = transfer.measure(values, image_size=32, normaliser=(0, 1))
+  lost = np.linalg.norm(cell(4, 3) - cell(1, 6)) / np.linalg.norm(
+    cell(1, 1) - cell(6, 1)
+  )
+  np.testing.assert_allclose(found["flow"], 100 * lost / 3, rtol=1e-5)
+  np.testing.assert_allclose(found["agreeing"]["share"], 200 / 3)
+  assert found["agreeing"]["flow"] < 1e-4

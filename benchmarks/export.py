@@ -20,8 +20,8 @@ import numpy as np
 import onnxruntime
 from PIL import Image
 
-from c3_jax import geometry, runs
-from c3_jax.data import fake
+from c3_jax import runs
+from c3_jax.data import fake, frame_of
 from c3_jax.exporting import detector, files, onnx_model, page, stablehlo
 from tests.exporting import browser
 
@@ -79,7 +79,7 @@ def measure(workdir):
   """Measures all exports of a run: dict."""
   trained = runs.load_trained(workdir)
   detect = jax.jit(detector.detector(trained))
-  frame = geometry.Frame.of(trained.config)
+  frame = frame_of(trained.config)
   images = draw(frame.image_size)
   want = np.asarray(detect(images)[0])
   data, _ = files.dump(trained, "onnx")

@@ -17,8 +17,7 @@ import sys
 
 import numpy as np
 
-from c3_jax import geometry
-from c3_jax.data import in_memory
+from c3_jax.data import frame_of, in_memory
 from c3_jax.data.datasets import folder
 from c3_jax.errors import UserError
 from c3_jax.evaluation.pairs import alignment, consistency, transfer
@@ -79,7 +78,7 @@ def run(workdir, root, landmarks, shifts):
   config = trained.config
   size = config.data.image_size
   dataset = folder.load_folder(
-    root, geometry.Frame.of(config), split="test", landmarks=landmarks
+    root, frame_of(config), split="test", landmarks=landmarks
   )
   if dataset is None:
     raise UserError(f"{root}/{landmarks} has no rows of split test.")

@@ -22,8 +22,7 @@ import jax
 import numpy as np
 from PIL import Image
 
-from c3_jax import geometry
-from c3_jax.data import streaming
+from c3_jax.data import frame_of, streaming
 from c3_jax.evaluation.detect import landmark_function
 from c3_jax.runs import load_trained
 
@@ -106,7 +105,7 @@ def largest_difference(a, b):
 
 def by_pipeline(trained, folder, names):
   """Detects on images as training loads them: {file: [2 k]}."""
-  frame = geometry.Frame.of(trained.config)
+  frame = frame_of(trained.config)
   function = landmark_function(trained.model, frame.image_size)
   paths = [str(folder / name) for name in names]
   dataset = streaming.StreamingDataset(paths, frame, tf_data=True)

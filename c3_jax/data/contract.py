@@ -12,6 +12,8 @@ class Dataset(Protocol):
 
   Attributes:
     names: list of str, one for each image file.
+    sizes: int32 [files, 2], their (width, height) in pixels; None where there
+      are none, or they were not opened.
     points: float32 [n, P, 2] in [-1, 1] of the model frame, NaN where one is
       missing; or None.
     load_size: side S of an image in pixels.
@@ -25,6 +27,7 @@ class Dataset(Protocol):
   """
 
   names: Sequence[str]
+  sizes: np.ndarray | None
   points: np.ndarray | None
   load_size: int
   image_size: int

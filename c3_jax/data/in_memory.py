@@ -28,7 +28,7 @@ class ArrayDataset:
     images: uint8 [n, load_size, load_size, 3].
   """
 
-  seen = protocol = None
+  sizes = seen = protocol = None
 
   def __init__(self, images, points=None, names=None, *, image_size=None):
     """Wraps arrays without copying the images.

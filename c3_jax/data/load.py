@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from c3_jax import geometry
-from c3_jax.data import fake, in_memory, synthetic
+from c3_jax.data import fake, in_memory, published, synthetic
+from c3_jax.data.contract import Dataset
 from c3_jax.data.datasets import (
   load_aflw,
   load_celeba,
@@ -16,7 +16,6 @@ from c3_jax.data.datasets import (
   load_packed,
   load_pf_pascal,
 )
-from c3_jax.data.protocols import Dataset
 from c3_jax.errors import UserError
 
 SPLITS = ("train", "fit", "test")
@@ -143,7 +142,7 @@ def _load(config, root, split):
       f"config.data.image_size={data.image_size}: pairs of images are seen "
       "whole, set both to the same."
     )
-  frame = geometry.Frame.of(config)
+  frame = published.frame_of(config)
   # Example files are gone before anything is streamed.
   cache = data.cache or not (data.root or data.tfds_dir)
   if data.tfds_dir and source.tfds:
@@ -157,18 +156,5 @@ def _load(config, root, split):
       options["cache"] = cache
     dataset = source.load(root, frame, split=split, **options)
   if dataset is not None and data.name != "packed":
-    dataset.protocol = _protocol(data, frame)
+    dataset.protocol = published.protocol(data, frame)
   return dataset
-
-
-def _protocol(data, frame):
-  """Names the published protocol of a dataset seen through a frame, if any."""
-  name = geometry.protocol_of(data.name, frame)
-  if name is None:
-    return None
-  if data.name != "aflw":
-    paper = "mafl" if data.name == "celeba" else data.name
-    return {"paper": paper, "name": name}
-  if name == "imm" and data.release != "lmdis":
-    return None
-  return {"paper": "aflw", "name": name, "release": data.release}

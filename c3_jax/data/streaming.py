@@ -25,7 +25,7 @@ class StreamingDataset:
     frame: `geometry.Frame`.
   """
 
-  seen = protocol = None
+  sizes = seen = protocol = None
 
   def __init__(
     self, paths, frame, *, points=None, names=None, reader=None, tf_data=False

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from c3_jax import geometry
+from c3_jax.data import frame_of
 from c3_jax.errors import UserError
 from c3_jax.evaluation.detect import confidence
 from c3_jax.models import c3
@@ -37,7 +37,7 @@ def detector(trained):
 
 def describe(trained, dtype):
   """Describes what `detector` takes and gives: a plain dict, for any format."""
-  config, frame = trained.config, geometry.Frame.of(trained.config)
+  config, frame = trained.config, frame_of(trained.config)
   size = frame.image_size
   return {
     "made_by": "c3_jax",

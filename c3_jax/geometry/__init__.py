@@ -21,4 +21,3 @@ from c3_jax.geometry.frame import (
   one_based_pixels_to_aligned,
   pixels_to_coords,
 )
-from c3_jax.geometry.views import protocol_of

@@ -20,7 +20,6 @@ import numpy as np
 from jaxtyping import Array, Float, Real, Shaped, UInt8
 
 from c3_jax.errors import UserError
-from c3_jax.geometry import views
 
 # Where both are taken, the result is what was given unless stated otherwise.
 AnyArray = Array | np.ndarray
@@ -141,24 +140,6 @@ class Frame(NamedTuple):
   image_size: int
   load_size: int
   crop: str = "square"
-
-  @classmethod
-  def of(cls, config):
-    """Reads the frame of a run's config.
-
-    Raises:
-      UserError: the config is of a version that does not say, or names a
-        protocol that its dataset does not have.
-    """
-    data = config.data
-    try:
-      crop, load_size = views.view(data)
-      return cls(data.image_size, load_size, crop)
-    except AttributeError as error:
-      raise UserError(
-        f"config.json of the run is of another version ({error}): use the "
-        "version of c3_jax it was trained with."
-      ) from error
 
   def file_to_coords(
     self, pixels: Real[AnyArray, "*n p 2"], file_size

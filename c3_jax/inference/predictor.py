@@ -8,8 +8,8 @@ import jax
 import numpy as np
 from PIL import Image
 
-from c3_jax import geometry, runs
-from c3_jax.data import find, video
+from c3_jax import runs
+from c3_jax.data import find, frame_of, video
 from c3_jax.errors import UserError
 from c3_jax.evaluation import mirror
 from c3_jax.evaluation.detect import landmark_function
@@ -90,7 +90,7 @@ class Predictor:
     self.k, self.step = trained.config.model.k, trained.step
     self.n_annotated = estimator.count if estimator else 0
     self.batch_size = -(-batch_size // devices) * devices
-    self.frame = geometry.Frame.of(trained.config)
+    self.frame = frame_of(trained.config)
     self.partner, self._estimator = None, estimator
     self._function = landmark_function(
       trained.model, self.frame.image_size, certainty=True

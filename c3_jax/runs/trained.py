@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import ml_collections
 
-from c3_jax import geometry
+from c3_jax.data import frame_of
 from c3_jax.errors import UserError
 from c3_jax.models import c3, initial
 from c3_jax.runs import checkpoints
@@ -52,7 +52,7 @@ def load_trained(workdir, step=None) -> Trained:
   try:
     model = c3.from_config(config)
     template = initial.shapes(config, model)
-    geometry.Frame.of(config)
+    frame_of(config)
   # Of a config by hand anything may come: ZeroDivisionError, OverflowError ...
   except Exception as error:
     raise UserError(

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from c3_jax.data import PairedDataset
 from c3_jax.errors import UserError
 from c3_jax.models import initial, porting
 from c3_jax.runs import Damaged, flat, load_config, open_to_read, under
@@ -71,8 +72,8 @@ def identity(dataset):
   folders, and of their sizes in pixels (None where files were not opened).
   """
   names = [os.path.basename(name) for name in dataset.names]
-  pairs = getattr(dataset, "pairs", None)
-  sizes = getattr(dataset, "sizes", None)
+  pairs = dataset.pairs if isinstance(dataset, PairedDataset) else None
+  sizes = dataset.sizes
   return {
     "n_train": len(dataset),
     "data": {

@@ -10,6 +10,7 @@ import ml_collections
 import pytest
 
 from c3_jax import figures, settings, tables
+from c3_jax.data import fake
 from c3_jax.data.load import load_splits
 from c3_jax.errors import UserError
 from c3_jax.settings.stages import STAGES as STAGE_NAMES
@@ -216,12 +217,13 @@ def test_a_config_passes_from_training_to_tables(
   module, argument, words, tmp_path, monkeypatch
 ):
   """One step a stage, the evaluation, and the row of its protocol."""
-
-  def draw(config, workdir, *_):
-    (workdir / "figures").mkdir()
-
-  monkeypatch.setattr(figures, "draw_run", draw)
+  monkeypatch.setattr(figures, "draw_run", lambda s, _: s.figures.mkdir())
   config = module.get_config(argument).unlock()
+  # Example data stands on no protocol.
+  config.data.root, n = str(tmp_path / "files"), config.data.example
+  (tmp_path / "files").mkdir()
+  write = getattr(fake, f"write_{config.data.name}")
+  write(config.data.root, train=n, test=n // 2)
   for stage in STAGE_NAMES:
     config.stages[stage].steps = min(config.stages[stage].steps, 1)
   loop.train_and_evaluate(config.lock(), str(tmp_path / "run"))

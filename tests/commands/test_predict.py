@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from c3_jax import geometry, runs
-from c3_jax.data import image_files, streaming
+from c3_jax.data import frame_of, image_files, streaming
 from c3_jax.errors import UserError
 from c3_jax.evaluation import landmark_function, regression
 from c3_jax.figures.canvas import landmark_colours
@@ -160,7 +160,7 @@ def test_one_by_one_in_batches_and_by_the_pipeline(work, tmp_path):
   data = trained.config.data
   names = [name for name in SIZES if name.endswith(("jpg", "png"))]
   paths = [str(pics / name) for name in names]
-  frame = geometry.Frame.of(trained.config)
+  frame = frame_of(trained.config)
   trained_on = streaming.StreamingDataset(paths, frame, tf_data=True)
   (batch,) = trained_on.eval_batches(4 * len(paths))
   points = landmark_function(trained.model, data.image_size)(

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from c3_jax import geometry, settings
-from c3_jax.data import fake, load
+from c3_jax import settings
+from c3_jax.data import fake, frame_of, load
 from c3_jax.errors import UserError
 
 
@@ -102,7 +102,18 @@ def test_aflw_is_seen_as_its_protocols_say(
   ],
 )
 def test_a_dataset_knows_its_protocol(dots, tmp_path, data, seen, published):
-  """By what is seen, named or set by hand; a packed file keeps it."""
+  """By what is seen, named or set by hand; a packed file keeps it.
+
+  Example data, seen alike, stands on no protocol.
+  """
+  example = load.load_split(_config(**data), "test")
+  assert example.seen == (seen and pytest.approx(seen))
+  assert example.protocol is None
+  if data["name"] != "synthetic":
+    (tmp_path / "files").mkdir()
+    kind = "celeba" if data["name"] == "mafl" else data["name"]
+    getattr(fake, f"write_{kind}")(tmp_path / "files", train=6, test=3)
+    data = data | {"root": str(tmp_path / "files")}
   test = load.load_split(_config(**data), "test")
   assert test.seen == (seen and pytest.approx(seen))
   assert test.protocol == published
@@ -119,7 +130,7 @@ def test_the_config_of_an_old_run_is_seen_as_before():
   """Without the key, crop and load_size say what AFLW's files show."""
   config = _config(name="aflw", crop="square")
   del config.data.protocol
-  assert geometry.Frame.of(config) == (48, 60, "square")
+  assert frame_of(config) == (48, 60, "square")
 
 
 def test_pairs_have_their_points_on_the_dots(dots):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from c3_jax import geometry
+from c3_jax.data import frame_of
 from c3_jax.runs import load_config, write_config
 from configs import celeba, synthetic
 
@@ -41,4 +41,4 @@ def test_aflw_before_protocols_is_seen_as_its_keys_say(tmp_path, older):
   config.data.update({"crop": "square", "load_size": 160, "protocol": ""})
   found = _write(tmp_path, config, *(["data.protocol"] if older else []))
   seen = (128, 160, "square") if older else (128, 128, "imm")
-  assert geometry.Frame.of(found) == seen
+  assert frame_of(found) == seen

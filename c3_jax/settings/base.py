@@ -140,6 +140,9 @@ def paper(*, k, cycle, flow):
     "flow_temperature": 0.02,  # For the expectation; C^ lies in [0, 1].
     # T is the expectation over so many cells round the argmax; 0: the argmax.
     "flow_reach": 0,
+    # In L_equiv a cell counts where its way to the other image and back ends
+    # within so many cells; 0: all count.
+    "flow_check": 0.0,
     "match_temperature": 0.05,  # For C^ in L_match and L_chain.
     # The weak flow loss takes natural pairs as positives and their neighbours
     # as negatives, not an image and its own view.

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
+from c3_jax import geometry
 from c3_jax.geometry import AnyArray, warp
 from c3_jax.models import flow
 
@@ -85,12 +86,21 @@ def perceptual(
   return jnp.stack(ratios).mean()
 
 
-def pose_difference(p: Maps, q: Maps) -> Scalar:
+def pose_difference(
+  p: Maps, q: Maps, weight: Float[AnyArray, "b h w 1"] | None = None
+) -> Scalar:
   """Computes squared errors of gaussian maps, mean over space, sum over k.
 
-  It is the two terms of Eq. 2 or Eq. 4, averaged over the pairs.
+  It is the two terms of Eq. 2 or Eq. 4, averaged over the pairs. With weights
+  in [0, 1] the mean over space is weighted; where all are 0, it is 0.
   """
-  return 2 * jnp.sum(jnp.mean((p - q) ** 2, (1, 2)), -1).mean()
+  square = (p - q) ** 2
+  if weight is None:
+    means = jnp.mean(square, (1, 2))
+  else:
+    total = jnp.maximum(jnp.sum(weight, (1, 2)), 1e-6)
+    means = jnp.sum(weight * square, (1, 2)) / total
+  return 2 * jnp.sum(means, -1).mean()
 
 
 def point_difference(
@@ -130,15 +140,38 @@ def equivariance(
   maps_j: Maps,
   t_ij: Float[AnyArray, "b hc wc 2"],
   t_ji: Float[AnyArray, "b hc wc 2"],
+  *,
+  check=0.0,
 ) -> Scalar:
   """Computes L_equiv (Eq. 4): |p_i - T^{j->i} o p_j| + |p_j - T^{i->j} o p_i|.
 
   T^{i->j} gives each cell of j its match in i: a pull map. The result is the
-  mean over the pairs.
+  mean over the pairs. With `check` above 0, the mean over space is that over
+  the cells whose way to the other image and back ends within so many cells.
   """
-  to_i = pose_difference(maps_i, warp.by_correspondence(maps_j, t_ji))
-  to_j = pose_difference(maps_j, warp.by_correspondence(maps_i, t_ij))
+
+  def carried(maps, target, out, back):
+    weight = None
+    if check:
+      agrees = returning(out, back, cells=check)
+      weight = warp.resize_map(agrees, *target.shape[1:3])
+    moved = warp.by_correspondence(maps, out)
+    return pose_difference(target, moved, weight)
+
+  to_i = carried(maps_j, maps_i, t_ji, t_ij)
+  to_j = carried(maps_i, maps_j, t_ij, t_ji)
   return (to_i + to_j) / 2
+
+
+def returning(
+  out: Float[AnyArray, "b h w 2"], back: Float[AnyArray, "b hi wi 2"], *, cells
+) -> Float[Array, "b h w 1"]:
+  """Marks by 1 the cells from which out and back end within so many cells."""
+  out, back = jax.lax.stop_gradient((out, back))
+  starts = jnp.broadcast_to(geometry.grid(*out.shape[1:3]), out.shape)
+  missed = flow.return_distance(starts, out, back)
+  # A hard T moves by whole cells, but for rounding.
+  return (missed <= cells + 1e-3).astype(out.dtype)[..., None]
 
 
 def matching(

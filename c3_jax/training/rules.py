@@ -161,6 +161,7 @@ RULES = {
   "perceptual.decay": number(0, 1 - 1e-6),
   "objective.*_temperature": number(1e-4, 1e4),
   "objective.flow_reach": whole(0, 8192),
+  "objective.flow_check": number(0, 8192),
   "objective.apart": number(_POSITIVE, 4),
   "augment.control_points": whole(2, 100),
   "augment.recolour": STD,

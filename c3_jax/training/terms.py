@@ -5,7 +5,6 @@ Which terms are computed is read off the weights: one of weight 0 is not.
 """
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -75,13 +74,14 @@ def matches(setup, weights, net, batch_stats, features, warps):
 def equivariance(setup, net, batch_stats, maps, features):
   """Computes L_equiv of the (i, j) maps, along the flow of their f'."""
   c, _ = net(batch_stats, "match", *features)
-  match, temperature = flow.hard_correspondence, setup.flow_temperature
-  if setup.flow_reach:
-    match = partial(flow.refined_correspondence, reach=setup.flow_reach)
-    match = partial(match, temperature=temperature)
-  elif not setup.hard_flow:
-    match = partial(flow.soft_correspondence, temperature=temperature)
-  return objectives.equivariance(*maps, match(c), match(flow.swap_images(c)))
+  match = flow.Matcher(
+    hard=setup.hard_flow,
+    temperature=setup.flow_temperature,
+    reach=setup.flow_reach,
+  )
+  return objectives.equivariance(
+    *maps, match(c), match(flow.swap_images(c)), check=setup.flow_check
+  )
 
 
 def views_terms(setup, weights, net, perceptual, state, images, keys):

@@ -1,6 +1,7 @@
 """The losses against slow loops over batch, space and channels."""
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -72,6 +73,55 @@ def test_equivariance_agrees_with_loops():
     want += slow_pose_difference(maps_j[m], slow_warp(maps_i[m], t_ij[m])) / 3
   got = jax.jit(objectives.equivariance)(maps_i, maps_j, t_ij, t_ji)
   np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
+def test_checked_equivariance_counts_the_cells_that_come_back():
+  """Of each image a mean over its cells that return, in loops; 0 without."""
+  h, w, pairs = 3, 4, 3
+  maps_i, maps_j = normal(3, pairs, h, w, 2), normal(4, pairs, h, w, 2)
+  centre = lambda r, c: np.array([(2 * c + 1) / w, (2 * r + 1) / h]) - 1  # noqa: E731
+  grid = np.array([[centre(r, c) for c in range(w)] for r in range(h)])
+  t_ij, t_ji = np.tile(grid, (2, pairs, 1, 1, 1)).astype("f4")
+  t_ij[0] += 0.4 * normal(5, h, w, 2)
+  t_ij[1], t_ji[1] = centre(0, 0), centre(0, 0)
+  t_ij[2, :, :], t_ji[2] = [0.9, 0.0], -t_ji[2][..., ::-1]
+
+  def mean_returning(target, maps, out, back):
+    total, count = 0.0, 0
+    moved = slow_warp(maps, out)
+    for r, c in np.ndindex(h, w):
+      missed = (slow_read(back, *out[r, c]) - centre(r, c)) * [w / 2, h / 2]
+      if np.hypot(*missed) <= 1.1:
+        total += ((target[r, c] - moved[r, c]) ** 2).sum()
+        count += 1
+    return total / max(count, 1), count
+
+  want, counts = 0.0, []
+  for m in range(pairs):
+    for args in (
+      (maps_i[m], maps_j[m], t_ji[m], t_ij[m]),
+      (maps_j[m], maps_i[m], t_ij[m], t_ji[m]),
+    ):
+      mean, count = mean_returning(*args)
+      want += mean / pairs
+      counts.append(count)
+  assert 0 < min(counts[:2]) < h * w
+  checked = partial(objectives.equivariance, check=1.1)
+  value, grads = jax.jit(jax.value_and_grad(checked, (0, 1)))(
+    maps_i, maps_j, t_ij, t_ji
+  )
+  np.testing.assert_allclose(value, want, rtol=1e-5)
+  assert all(np.isfinite(g).all() for g in grads)
+
+
+def test_equivariance_without_a_cell_that_returns_is_zero():
+  """No cell comes back: the loss and its gradient are 0, not NaN."""
+  maps = normal(3, 2, 3, 4, 2)
+  away = np.full((2, 3, 4, 2), 3.0, "f4")
+  checked = partial(objectives.equivariance, check=0.5)
+  value, grad = jax.jit(jax.value_and_grad(checked))(maps, -maps, away, away)
+  np.testing.assert_array_equal(value, 0)
+  np.testing.assert_array_equal(grad, np.zeros_like(maps))
 
 
 def test_equivariance_moves_both_poses():

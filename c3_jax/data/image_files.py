@@ -10,6 +10,7 @@ of the file as stored. `pixels` says what becomes of other than 8 bits a colour.
 import collections
 import concurrent.futures
 import contextlib
+import functools
 import io
 import logging
 import os
@@ -34,6 +35,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 
 # `read_batches` already keeps all cores busy.
 cv2.setNumThreads(0)
+# What is wrong with a file is said by name.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 # An axis that shrinks to less than this is averaged over. Above that ratio
 # bilinear sampling skips no source pixel and blurs less.
@@ -56,7 +59,6 @@ _ALONE = threading.Lock()
 # so many of them by name.
 _FLAT = 24
 _FLAT_NAMES = 10
-_flat = set()
 
 # Pixels of a box, which may be larger than its file; Pillow refuses files of
 # more.
@@ -181,24 +183,22 @@ def load(file, frame):
     image = np.pad(image, ((0, below), (0, 0), (0, 0)))
   image = resize(image, frame.load_size)
   if isinstance(file, str | os.PathLike) and np.ptp(image) < _FLAT:
-    _tell_flat(file, image)
+    if _tell_flat.cache_info().currsize <= _FLAT_NAMES:
+      _tell_flat(os.fspath(file), image.min(), image.max())
   return image, size
 
 
-def _tell_flat(file, image):
-  """Warns once that a file shows next to nothing."""
-  file = os.fspath(file)
-  if file in _flat or len(_flat) > _FLAT_NAMES:
-    return
-  _flat.add(file)
-  if len(_flat) > _FLAT_NAMES:
+@functools.cache
+def _tell_flat(file, darkest, lightest):
+  """Warns, once, that a file shows next to nothing."""
+  if _tell_flat.cache_info().currsize == _FLAT_NAMES:
     logger.warning("More images with next to no contrast are not named.")
     return
   logger.warning(
     "%s has next to no contrast: its values lie in %d..%d of the range 0..255.",
     file,
-    image.min(),
-    image.max(),
+    darkest,
+    lightest,
   )
 
 
@@ -276,7 +276,7 @@ def _decode_opened(image, data):
     # Pillow judges what simplejpeg finds damaged.
     with contextlib.suppress(ValueError):
       return simplejpeg.decode_jpeg(data)
-  return pixels.to_rgb(image)
+  return pixels.file_to_rgb(image, data)
 
 
 def _decode_array(array):

@@ -3,17 +3,22 @@
 - Grey, palettes, CMYK, YCbCr, LAB and the like: as Pillow converts them.
 - Transparent: laid over a middle grey, so that the colours of what nobody sees
   do not count.
-- More than 8 bits of grey: 10, 12, 14 or 16 of them count, the fewest that hold
-  the brightest pixel, since cameras put 12 bits into files of 16; the
-  highest 8 of these stay.
+- More than 8 bits of grey or of a colour: 10, 12, 14 or 16 of them count, the
+  fewest that hold the brightest pixel, since cameras put 12 bits into files of
+  16; the highest 8 of these stay. Of alpha, all 16 count.
 - Floats: 1 is white where nothing is above it, else 255, else as whole numbers.
 """
 
+import re
+
+import cv2
 import numpy as np
 from PIL import Image
 
 BACKGROUND = 128
 DEPTHS = (8, 10, 12, 14, 16, 24, 32)
+# Pillow's names of 16 bits a colour, among the arguments of its decoders.
+DEEP = re.compile("'(RGB|RGBA|LA);16[BLN]'")
 _BAND = 2**22  # Pixels that are converted at once.
 
 
@@ -47,8 +52,30 @@ def array_to_rgb(array):
     array: uint8 or uint16, [h, w], [h, w, 3] or [h, w, 4].
   """
   if array.dtype == np.uint16:
-    array = _narrow(array, _white(array.max(initial=0)))
+    colours = array[..., :3] if array.ndim == 3 else array
+    narrow = _narrow(colours, _white(colours.max(initial=0)))
+    if array.shape[2:] == (4,):
+      narrow = np.dstack([narrow, array[..., 3] >> 8]).astype(np.uint8)
+    array = narrow
   return to_rgb(Image.fromarray(array))
+
+
+def file_to_rgb(image, data):
+  """Converts a PIL image, not loaded yet, whose file holds `data`.
+
+  Of 16 bits a colour Pillow keeps 8: they are decoded by OpenCV, and dropped
+  where their upper halves are not what Pillow has, which knows more of turned
+  files and of alpha that was multiplied in.
+  """
+  if not DEEP.search(str(image.tile)):
+    return to_rgb(image)
+  upper = np.asarray(image)
+  deep = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+  if deep is not None and deep.dtype == np.uint16 and deep.ndim == 3:
+    deep = deep[..., [2, 1, 0, 3][: deep.shape[2]]]
+    if np.array_equal(deep[..., : upper.shape[2]] >> 8, upper):
+      return array_to_rgb(deep)
+  return to_rgb(image)
 
 
 def _bands(image):

@@ -29,13 +29,12 @@ os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = (
   "|protocol_whitelist;file"
 )
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 _LARGEST = 2**50  # Bytes: a clip is never read whole.
 _BATCH = 64
 
 
-class Frame(NamedTuple):
+class ClipFrame(NamedTuple):
   """One frame of a clip.
 
   Attributes:
@@ -79,7 +78,7 @@ def is_clip(path):
 
 
 def frames(path):
-  """Decodes a clip: yields `Frame` after `Frame`.
+  """Decodes a clip: yields `ClipFrame` after `ClipFrame`.
 
   Raises:
     Unreadable: it is damaged, or has no frames.
@@ -109,7 +108,7 @@ def _pages(path):
         image.seek(number)
         rgb = pixels.to_rgb(image)
         timed = image.format == "GIF"
-        yield Frame(number, elapsed if timed else None, rgb)
+        yield ClipFrame(number, elapsed if timed else None, rgb)
         elapsed += image.info.get("duration", 0) / 1000
   except Exception as error:
     # As of an image: a damaged file can make a decoder raise almost anything.
@@ -139,7 +138,7 @@ def _video(path):
       if not good:
         break
       seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-      yield Frame(number, seconds, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+      yield ClipFrame(number, seconds, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
       number += 1
   finally:
     capture.release()

@@ -1,5 +1,6 @@
 """Pixels of every mode become what a viewer shows."""
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -24,6 +25,37 @@ def test_deep_grey_shows_as_its_highest_bits(tmp_path, bits, suffix):
   np.testing.assert_array_equal(image_files.decode(deep), want)
   big = Image.frombytes("I;16B", GREY.shape[::-1], deep.astype(">u2").tobytes())
   np.testing.assert_array_equal(pixels.to_rgb(big), want)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("suffix", ["png", "tif", "raw.tif"])
+def test_deep_colours_show_as_their_highest_bits(tmp_path, bits, suffix):
+  """The rule of grey holds for colours: one white for all three, and alpha."""
+  rng = np.random.default_rng(1)
+  want = np.stack([GREY, GREY // 2, 255 - GREY], -1)
+  low = rng.integers(0, 2 ** (bits - 8), want.shape, np.uint16)
+  deep = want.astype(np.uint16) * 2 ** (bits - 8) + low
+  alpha = np.full(GREY.shape, 65535, np.uint16)
+  alpha[:, :16] = 0
+  path = str(tmp_path / f"a.{suffix}")
+  options = [cv2.IMWRITE_TIFF_COMPRESSION, 1] if suffix == "raw.tif" else []
+  assert cv2.imwrite(path, deep[..., ::-1], options)
+  np.testing.assert_array_equal(image_files.decode(path), want)
+  np.testing.assert_array_equal(image_files.decode(deep), want)
+  assert cv2.imwrite(path, np.dstack([deep[..., ::-1], alpha]), options)
+  for found in (path, np.dstack([deep, alpha])):
+    found = image_files.decode(found)
+    assert (found[:, :16] == pixels.BACKGROUND).all()
+    np.testing.assert_array_equal(found[:, 16:], want[:, 16:])
+
+
+def test_deep_colours_that_are_cut_off_are_refused(tmp_path):
+  """Pillow judges what is damaged, not the decoder that reads all bits."""
+  deep = np.random.default_rng(0).integers(0, 4096, (40, 40, 3), np.uint16)
+  cv2.imwrite(str(tmp_path / "a.png"), deep)
+  (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:-2000])
+  with pytest.raises(image_files.Unreadable, match="b.png cannot be read: ."):
+    image_files.decode(tmp_path / "b.png")
 
 
 @pytest.mark.parametrize("white", [1, 255, 65535])

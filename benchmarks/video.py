@@ -51,9 +51,9 @@ def motion(frames):
 
 
 def poses(phase):
-  """Gives a `Pose` with a leading axis: a loop that ends where it began."""
+  """Gives a `HeadPose` with a leading axis: a loop that ends where it began."""
   ramp = (1 - np.cos(phase)) / 2  # Starts and ends at rest.
-  return synthetic.Pose(
+  return synthetic.HeadPose(
     yaw=0.4 * ramp * np.sin(phase),
     roll=0.3 * ramp * np.sin(2 * phase),
     scale=1 + 0.1 * ramp,

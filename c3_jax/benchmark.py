@@ -236,7 +236,7 @@ def _is_ours(path):
   return begins(path, rb'\{\s*"device": .{,999}"matmul_flops_per_second": ')
 
 
-def main():
+def program():
   """Measures as the flags say, prints the table, writes the file."""
   given = flags.FLAGS
   output = Output(given.out, _is_ours, overwrite=given.overwrite)
@@ -250,4 +250,4 @@ def main():
 
 
 if __name__ == "__main__":
-  cli.main(main, define_flags, required=("config",))
+  cli.main(program, define_flags, required=("config",))

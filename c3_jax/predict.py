@@ -39,7 +39,7 @@ def define_flags():
   flags.DEFINE_integer("step", None, "Step of the checkpoint; else the best.")
 
 
-def main():
+def program():
   """Reads the flags and predicts."""
   # They tell of large images and odd tags, without the name of the file.
   warnings.filterwarnings("ignore", module="PIL")
@@ -61,4 +61,4 @@ def main():
 
 
 if __name__ == "__main__":
-  cli.main(main, define_flags, required=["workdir", "images", "out"])
+  cli.main(program, define_flags, required=["workdir", "images", "out"])

@@ -293,7 +293,7 @@ def _is_ours(path):
   return begins(path, rb"## (" + kinds + rb")")
 
 
-def main():
+def program():
   """Reads the flags, prints or writes the tables."""
   given = flags.FLAGS
   workdirs = [paths.local(each, "--workdirs") for each in given.workdirs or []]
@@ -316,4 +316,4 @@ def main():
 
 
 if __name__ == "__main__":
-  cli.main(main, define_flags, required=["workdirs"])
+  cli.main(program, define_flags, required=["workdirs"])

@@ -9,7 +9,7 @@ logger = logging.getLogger(__name__)
 _NAMES_LOGGED = 10
 
 
-def report(paths, good):
+def check(paths, good):
   """Logs the files that are not among the indices `good`.
 
   Raises:

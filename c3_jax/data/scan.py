@@ -131,7 +131,7 @@ def read_good(paths, frame, *, keep=True, reader=None):
     if time.monotonic() - logged > _LOG_SECONDS:
       logged = time.monotonic()
       logger.info("Decoded %d of %d images.", batch.index[-1] + 1, n)
-  broken.report(paths, good)
+  broken.check(paths, good)
   logger.info(
     "Decoded %d images in %.1f s.", len(good), time.monotonic() - start
   )

@@ -33,7 +33,7 @@ predict.define_flags()
 for arguments in json.load(sys.stdin):
   flags.FLAGS.unparse_flags()
   argv = cli.parse(["predict", *arguments])
-  print(json.dumps(cli.run(predict.main, argv) or 0), flush=True)
+  print(json.dumps(cli.run(predict.program, argv) or 0), flush=True)
 """
 
 

@@ -7,4 +7,4 @@ examples of a seed, in memory and without files.
 
 from c3_jax.data.synthetic.drawing import Appearance, render
 from c3_jax.data.synthetic.faces import Faces, dataset, posed
-from c3_jax.data.synthetic.head import Pose, correspondence, landmarks
+from c3_jax.data.synthetic.head import HeadPose, correspondence, landmarks

@@ -164,7 +164,7 @@ def render(pose, appearance, *, size, extent=1.0, supersample=2):
   """Draws one face.
 
   Args:
-    pose: `Pose`.
+    pose: `HeadPose`.
     appearance: `Appearance`.
     size: side of the image in pixels.
     extent: the image spans [-extent, extent] of the model frame in x and y;

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from c3_jax.data.synthetic.drawing import Appearance, render
-from c3_jax.data.synthetic.head import Pose, landmarks
+from c3_jax.data.synthetic.head import HeadPose, landmarks
 from c3_jax.errors import UserError
 
 SPLITS = ("train", "fit", "test")
@@ -20,7 +20,7 @@ _EYES = ("#462819", "#785028", "#3c8250", "#3c78c8")
 
 
 def sample_pose(key):
-  """Draws a `Pose`: independent, uniform parts; a third of the mouths is shut.
+  """Draws a `HeadPose` of independent, uniform parts; every third mouth is shut.
 
   Within these ranges all five landmarks face the camera and lie in the frame.
   """
@@ -29,7 +29,7 @@ def sample_pose(key):
   def uniform(low, high, shape=()):
     return jax.random.uniform(next(keys), shape, minval=low, maxval=high)
 
-  return Pose(
+  return HeadPose(
     yaw=uniform(-0.45, 0.45),
     roll=uniform(-0.44, 0.44),
     scale=uniform(0.85, 1.15),
@@ -107,7 +107,7 @@ def _keys(key, index):
 
 @jax.jit
 def _pose_batch(key, indices):
-  """Draws (Pose, landmarks) of the examples `indices` [n] of stream `key`."""
+  """Draws (HeadPose, landmarks) of the examples `indices` [n] of a stream."""
 
   def example(index):
     pose = sample_pose(_keys(key, index)[0])
@@ -211,7 +211,7 @@ def dataset(seed, *, split, n, **options):
 
   Returns:
     A dict of NumPy arrays: "images"; "points" [n, 5, 2], float32, (x, y) in
-    [-1, 1] of the model frame; "pose", a `Pose` with a leading axis n.
+    [-1, 1] of the model frame; "pose", a `HeadPose` with a leading axis n.
   """
   images = np.asarray(Faces(seed, split=split, n=n, **options))
   pose, points = posed(seed, split=split, n=n)

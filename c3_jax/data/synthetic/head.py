@@ -40,7 +40,7 @@ LANDMARKS_UV = (
 
 
 @struct.dataclass
-class Pose:
+class HeadPose:
   """Where the face is and what it does: whatever moves surface points."""
 
   yaw: jax.Array  # Radians, positive turns the face to image right.
@@ -122,7 +122,7 @@ def surface_points(pose, uv):
   """Maps canonical surface points to the image.
 
   Args:
-    pose: `Pose` of one face.
+    pose: `HeadPose` of one face.
     uv: [..., 2], canonical (u, v); |v| < HALF_HEIGHT.
 
   Returns:
@@ -141,7 +141,7 @@ def surface_coords(pose, xy):
   """Maps places to the surface points seen there: inverts `surface_points`.
 
   Args:
-    pose: `Pose` of one face.
+    pose: `HeadPose` of one face.
     xy: [..., 2], (x, y) of the model frame.
 
   Returns:
@@ -159,8 +159,8 @@ def correspondence(pose_from, pose_to, xy):
   """Matches points of one image to another (push: from -> to).
 
   Args:
-    pose_from: `Pose` in the image that `xy` lies in.
-    pose_to: `Pose` in the other image, of any face: (u, v) is shared.
+    pose_from: `HeadPose` in the image that `xy` lies in.
+    pose_to: `HeadPose` in the other image, of any face: (u, v) is shared.
     xy: [..., 2], (x, y) of the model frame.
 
   Returns:

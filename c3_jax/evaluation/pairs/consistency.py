@@ -55,7 +55,7 @@ def measure(values, poses=None):
 
   Args:
     values: from `collect`, of all pairs.
-    poses: (target, source), two `head.Pose`s of arrays [pairs, ..], where the
+    poses: (target, source), two `HeadPose`s of arrays [pairs, ..], where the
       true correspondence is known; else None.
 
   Returns:

@@ -6,5 +6,8 @@ from setuptools import find_packages, setup
 setup(
   packages=[*find_packages(include=["c3_jax*"]), "c3_jax.configs"],
   package_dir={"c3_jax.configs": "configs"},
-  package_data={"c3_jax.exporting": ["page_files/*"]},
+  package_data={
+    "c3_jax.exporting": ["page_files/*"],
+    "c3_jax.reporting": ["style.css"],
+  },
 )

@@ -47,10 +47,10 @@ def test_load_refuses_what_is_no_run(tmp_path):
 
 @pytest.mark.parametrize("arguments", [[], ["--help"]])
 def test_help_lists_the_commands(arguments):
-  """Alone, and with --help, it prints each command, in ten lines."""
+  """Alone, and with --help, it prints each command, in a line each."""
   status, out, err = run("-m", "c3_jax", *arguments)
   assert (status, err) == (0, "")
-  assert len(out.splitlines()) <= 10 + 1
+  assert len(out.splitlines()) == len(COMMANDS) + 2
   for command in COMMANDS:
     assert f"\n  {command} " in out
 
@@ -71,7 +71,8 @@ def test_every_command_is_a_module_and_each_is_there():
   assert {"port-weights", "benchmark"} < set(COMMANDS)
   beside = {path.stem for path in (ROOT / "c3_jax").glob("*.py")}
   modules = {module for module, _, _ in COMMANDS.values()}
-  assert modules == beside - {"__init__", "__main__", "errors"}
+  in_rooms = {module for module in modules if "." in module}
+  assert modules - in_rooms == beside - {"__init__", "__main__", "errors"}
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from c3_jax.runtime import files
 # What training writes into the folder of a run, and reads again.
 RUN = (
   *("config.json", "weights.json", "metrics.jsonl", "checkpoints", "damaged"),
-  *("eval", "figures", "lock"),
+  *("eval", "quality", "figures", "lock"),
 )
 
 

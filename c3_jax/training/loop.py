@@ -8,7 +8,8 @@ import time
 
 import jax
 
-from c3_jax import evaluation
+from c3_jax import __version__, evaluation
+from c3_jax.evaluation import quality
 from c3_jax.evaluation.diagnostics import Diagnostics
 from c3_jax.models import initial
 from c3_jax.runs import (
@@ -17,6 +18,7 @@ from c3_jax.runs import (
   Trained,
   load_trained,
   log,
+  open_to_read,
   write_config,
 )
 from c3_jax.runtime import hosts, parallel
@@ -271,12 +273,17 @@ def evaluate(experiment: Experiment, run: Trained):
   if evaluator.annotated:
     result = evaluation.evaluate(subject)
   # Not at the top: it imports Matplotlib, and days may go by without a figure.
-  from c3_jax import figures
+  from c3_jax import figures, reporting
 
+  with open_to_read(workdir, workdir) as checkpoints:
+    # Images of the run; those of another dataset may be evaluated.
+    n_train = checkpoints.notes(run.step)["n_train"]
+  quality.write(subject, version=__version__, n_train=n_train)
   figures.draw_run(subject, result)
   if result is None:
     logger.info("No annotated train and test images: no regression.")
   else:
     print(evaluation.table(result), flush=True)
   print(f"figures: {subject.figures}", flush=True)
+  reporting.write_beside(workdir)
   return result

@@ -44,13 +44,12 @@ def test_a_wheel_has_the_package_and_the_configs(installed):
   assert python_files(installed) == expected
 
 
-def test_a_wheel_has_the_files_of_the_web_page(installed):
-  """Each file of page_files/, byte for byte."""
-  place = "c3_jax/exporting/page_files"
-  pages = sorted((ROOT / place).iterdir())
+def test_a_wheel_has_the_files_of_pages(installed):
+  """Each file of page_files/ and the style of reports, byte for byte."""
+  pages = sorted((ROOT / "c3_jax/exporting/page_files").iterdir())
   assert pages
-  for path in pages:
-    copy = installed / place / path.name
+  for path in [*pages, ROOT / "c3_jax/reporting/style.css"]:
+    copy = installed / path.relative_to(ROOT)
     assert copy.read_bytes() == path.read_bytes()
 
 

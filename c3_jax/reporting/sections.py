@@ -1,0 +1,334 @@
+"""The sections of one run's page, as HTML; "" where nothing is to show."""
+
+from c3_jax import evaluation
+from c3_jax.figures.canvas import landmark_colours
+from c3_jax.reporting import charts, repeat, words
+from c3_jax.reporting.markup import (
+  details,
+  escape,
+  image,
+  number,
+  section,
+  table,
+)
+
+# Figure -> what it shows.
+LANDMARKS = (
+  "Test images, or training images where there are none. A landmark has one "
+  "colour in all images."
+)
+FIGURES = {
+  "swaps.png": (
+    "Swaps",
+    "The appearance of the image on the left, with the landmarks of the image "
+    "above. Pose should follow the columns, colours the rows.",
+  ),
+  "template.png": (
+    "What each half carries",
+    "Pose alone should draw one and the same object in every pose: the "
+    "template. Appearance alone should not know where anything is.",
+  ),
+  "transfer.png": (
+    "Carried to another image",
+    "Landmarks of the upper image, carried to the lower one by matching "
+    "features (crosses), beside those detected there (dots).",
+  ),
+  "errors.png": (
+    "Spread of the error",
+    "How many test images have an error below a value.",
+  ),
+}
+FAULTS = {"merged": "merged", "still": "still", "border": "at the border"}
+
+
+def tiles(run, found):
+  """Makes the numbers at the top of the page."""
+  report, quality = found.report or {}, found.quality or {}
+  cells = []
+  if "error" in report:
+    cells.append(
+      (
+        f"{report['error']['intercept']:.1f} %",
+        "error of annotated points, by regression",
+      )
+    )
+  if quality.get("consistency") is not None:
+    cells.append(
+      (f"{quality['consistency']:.1f} %", "of the side, off after a known warp")
+    )
+  if "faults" in quality:
+    bad = {i for where in quality["faults"].values() for i in where}
+    good = quality["k"] - len(bad)
+    cells.append((f"{good} of {quality['k']}", "landmarks without a fault"))
+  if run.steps:
+    took = run.seconds
+    about = "steps" if took is None else f"steps in {words.duration(took)}"
+    cells.append((f"{run.steps:,}", about))
+  inside = "".join(
+    f"<div><b>{escape(value)}</b><span>{escape(about)}</span></div>"
+    for value, about in cells
+  )
+  return f'<div class="tiles">{inside}</div>'
+
+
+def landmarks(found, share):
+  """Shows images with landmarks."""
+  about = LANDMARKS
+  if (found.report or {}).get("regressor"):
+    about += (
+      " White crosses are annotated points that training never saw, white "
+      "circles the same points by regression from the landmarks."
+    )
+  figure = image(
+    found.figures / "landmarks.png", "Images with landmarks", share=share
+  )
+  return section("Landmarks", figure, about=about)
+
+
+def measured(found):
+  """Shows the numbers with their baselines."""
+  report = found.report
+  if report is None:
+    text = (
+      '<p class="note">There are no annotated train and test images, so no '
+      "error of annotated points is known. What images alone tell follows.</p>"
+    )
+    return section("Against annotations", text)
+  blocks = []
+  for part, title in ((report, "As they are"), (report.get("perturbed"), "")):
+    if part and "error" in part:
+      title = title or "Under random rotations, scales and shifts"
+      blocks.append(f"<h3>{title}</h3>{charts.bars(_rows(part))}")
+  if "alignment" in report and "error" not in report:
+    pck = report["pck"]["scnet@0.1"]
+    left = report["alignment"]["readings"]["identity"]["scnet@0.1"]
+    rows = [
+      ["flow", number(pck)],
+      ["points left in place", number(left)],
+    ]
+    blocks.append(table(["PCK scnet@0.1", "%"], rows))
+  text = f"<pre>{escape(evaluation.table(report))}</pre>"
+  about = "Mean distance of estimated points to annotated ones"
+  if "normaliser" in report:
+    about += f", in % of the {escape(report['normaliser'])}; shorter is better"
+  if "n_test" in report:
+    about += (
+      f". {report['n_test']:,} test images; the regression is fitted on "
+      f"{report['n_train']:,} others"
+    )
+  blocks.append(details("All numbers", text))
+  return section("Against annotations", *blocks, about=f"{about}.")
+
+
+def _rows(part):
+  error, baseline = part["error"], part["baseline"]
+  return [
+    ("landmarks, regression", error["intercept"], "own"),
+    ("the same without intercept", error["no_intercept"], "own faint"),
+    ("same network, untrained", baseline["untrained"], ""),
+    ("mean shape", baseline["mean_shape"], ""),
+  ]
+
+
+def each_landmark(found):
+  """Shows a table with a row for each landmark."""
+  quality, report = found.quality, found.report or {}
+  if quality is None:
+    return ""
+  each, k = quality["landmarks"], quality["k"]
+  mirror = quality.get("mirror") or {}
+  backward = (report.get("backward") or {}).get("intercept", {})
+  backward = backward.get("per_landmark")
+  flow = report.get("consistency", {}).get("flow_per_landmark")
+  head = ["", "after a known warp", "confidence", "spread", "nearest"]
+  head += ["backward error"] if backward else []
+  head += ["by flow"] if flow else []
+  head += ["mirror partner"] if mirror else []
+  head += ["fault"]
+  rows = []
+  for i in range(k):
+    row = [
+      chip(i, k),
+      _share(each["consistency"][i], each["in_place"][i]),
+      number(each["confidence"][i]),
+      number(each["spread"][i], ".1f"),
+      number(each["nearest"][i], ".1f"),
+    ]
+    row += [number(backward[i], ".1f")] if backward else []
+    row += [number(flow[i], ".1f")] if flow else []
+    row += [_partner(i, k, mirror)] if mirror else []
+    rows.append([*row, _faults(i + 1, quality["faults"])])
+  about = (
+    f"From {quality['images']:,} images. <b>After a known warp</b>: the "
+    "distance between where a random rotation, scale and shift takes a "
+    "landmark and where it is found; the bar is full where it did not follow. "
+    "<b>Spread</b>: how far it moves between images. <b>Nearest</b>: the "
+    "distance to its nearest neighbour. All in % of the image side. "
+    "<b>Confidence</b>, 0 to 1: how concentrated its map is."
+  )
+  if backward:
+    about += (
+      " <b>Backward error</b>: the landmark estimated from the annotated "
+      f"points, in % of the {escape(report['normaliser'])}."
+    )
+  if flow:
+    about += (
+      " <b>By flow</b>: carried to another image by matching features, in % of "
+      "the side."
+    )
+  if mirror:
+    about += (
+      " <b>Mirror partner</b>: the landmark that lies there in the mirrored "
+      f"image, and how near; in {mirror['swapped']:.1f} % of the images a pair "
+      "has changed sides."
+    )
+  return section("Landmark by landmark", table(head, rows, "each"), about=about)
+
+
+def chip(i, k):
+  """Makes a dot of the colour of landmark i of k, with its number."""
+  red, green, blue = (round(255 * x) for x in landmark_colours(k)[i])
+  return (
+    f'<span class="chip" style="background:rgb({red},{green},{blue})"></span>'
+    f"{i + 1}"
+  )
+
+
+def _share(off, in_place):
+  """Makes a number with a bar that is full where nothing was followed."""
+  if off is None:
+    return number(off)
+  share = min(100, 100 * off / in_place) if in_place else 100
+  return (
+    f'<span class="meter"><span style="width:{share:.0f}%"></span></span>'
+    f"{off:.1f}"
+  )
+
+
+def _partner(i, k, mirror):
+  partner = mirror["partner"][i] - 1
+  name = "itself" if partner == i else chip(partner, k)
+  return f'{name} <span class="faint">{mirror["distance"][i]:.1f}</span>'
+
+
+def _faults(i, faults):
+  found = [FAULTS[name] for name, where in faults.items() if i in where]
+  return "".join(f'<span class="badge">{name}</span>' for name in found)
+
+
+def diagnosis(found):
+  """Shows what is wrong, and what to try."""
+  if found.quality is None and found.report is None:
+    return ""
+  items = [
+    f"<li><b>{escape(title)}</b> {escape(text)}</li>"
+    for title, text in words.advice(found)
+  ]
+  if items:
+    return section("What to try", f'<ul class="advice">{"".join(items)}</ul>')
+  text = "Nothing stands out: no landmark is merged, still or at the border."
+  return section("What to try", f'<p class="fine">{text}</p>')
+
+
+def figures(found, share):
+  """Shows the other figures of an evaluation."""
+  return "".join(
+    section(title, image(found.figures / name, title, share=share), about=about)
+    for name, (title, about) in FIGURES.items()
+    if (found.figures / name).is_file()
+  )
+
+
+def training(runs):
+  """Shows the curves of one run, or of several in the same axes."""
+  names = list(dict.fromkeys(name for run in runs for name in run.curves))
+  terms = [name for name in words.TERMS if name in names]
+  main = ["held_out_error", *terms]
+  counts = sorted(name for name in names if name.startswith("landmarks_"))
+  # Counts that are 0 all the time need no plot.
+  main += [
+    name
+    for name in counts
+    if any(run.curves[name][1].any() for run in runs if name in run.curves)
+  ]
+  rest = [name for name in names if name not in main]
+  stages = runs[0].stages if len(runs) == 1 else ()
+  end = max(run.steps for run in runs)
+
+  def draw(chosen):
+    found = (
+      charts.curve(
+        words.TERMS.get(name, name.replace("_", " ")),
+        [
+          (run.name if len(runs) > 1 else "", *run.curves[name])
+          if name in run.curves
+          else (run.name, [], [])
+          for run in runs
+        ],
+        stages,
+        end=end,
+      )
+      for name in chosen
+    )
+    found = "".join(found)
+    return f'<div class="charts">{found}</div>' if found else ""
+
+  about = "Terms of the loss, each before its weight."
+  if counts and not set(counts) & set(main):
+    about += " No checkpoint had a landmark that was merged, still or at the "
+    about += "border."
+  if stages:
+    shown = dict.fromkeys(name or "no stage" for name, _, _ in stages)
+    about += " Stages: " + ", ".join(
+      f'<span class="key {name if name in charts.STAGES else "other"}"></span>'
+      f"{escape(name)}"
+      for name in shown
+    )
+    about += "."
+  return section(
+    "Training",
+    draw(name for name in main if name in names),
+    details("More curves", draw(rest)),
+    about=about,
+  )
+
+
+def setting(run, found):
+  """Says what was trained, on what, and how to repeat it."""
+  config, quality = run.config, found.quality or {}
+  data = config["data"]
+  count = quality.get("n_train")
+  trained = words.dataset(config)
+  if count is not None:
+    trained = f"{count:,} images of {trained}"
+  if data["root"]:
+    trained += f", {data['root']}"
+  rows = {
+    "Trained on": trained,
+    "What is seen": words.images(config),
+    "Network": words.network(config),
+    "Optimiser": words.optimiser(config),
+    "Checkpoint": f"step {quality['step']:,}" if "step" in quality else None,
+    "Version": f"c3_jax {quality['version']}" if "version" in quality else None,
+  }
+  terms = "".join(
+    f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>"
+    for name, text in rows.items()
+    if text
+  )
+  stages = [
+    [escape(cell) for cell in row] for row in words.stages(config, run.stages)
+  ]
+  return section(
+    "What was trained",
+    f"<dl>{terms}</dl>",
+    stages and table(["stage", "steps", "learning rate", "loss"], stages),
+    "<h3>Repeat it</h3>",
+    command(run),
+  )
+
+
+def command(run):
+  """Shows the command that repeats a run."""
+  text = " \\\n  ".join(repeat.command(run.config, run.workdir))
+  return f"<pre>{escape(text)}</pre>"

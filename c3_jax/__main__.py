@@ -16,6 +16,8 @@ COMMANDS = {
   "benchmark": ("benchmark", (), "measures speed, memory and FLOPs"),
   "tables": ("tables", (), "compares runs in tables"),
   "export": ("export", (), "makes an ONNX file or a web page of a run"),
+  "report": ("reporting.report", (), "explains a run, or compares several"),
+  "choose-k": ("choosing.choose_k", (), "recommends a number of landmarks"),
 }
 
 

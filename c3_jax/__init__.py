@@ -11,17 +11,15 @@ Prediction with a trained run:
 The commands, `c3-jax train` among them, are listed by `c3-jax --help`.
 """
 
-import signal
 import sys
 
 from c3_jax.errors import UserError
+from c3_jax.runtime import stop
 
-# Ctrl-C while a command is imported, which takes seconds, ends it without a
-# traceback. It is handled once the command runs; other programs keep theirs.
-if sys.argv[:1] == ["-m"] and any(
-  arg.startswith("c3_jax.") for arg in sys.orig_argv[1:3]
-):
-  signal.signal(signal.SIGINT, signal.SIG_DFL)
+# To import a command takes seconds, in which it may be stopped. Other programs
+# keep their handlers.
+if sys.argv[:1] == ["-m"] and stop.is_command(sys.orig_argv):
+  stop.at_once()
 
 __all__ = ["UserError", "__version__", "load"]
 

@@ -1,10 +1,10 @@
 """Command line: `c3-jax pack` is `python -m c3_jax.pack`, and so on."""
 
 import runpy
-import signal
 import sys
 
 import c3_jax
+from c3_jax.runtime import stop
 
 # Name -> module, flags that are always given, what it does.
 COMMANDS = {
@@ -36,8 +36,7 @@ def main():
     known = ", ".join(COMMANDS)
     print(f"c3_jax: {name!r} is not one of {known}.", file=sys.stderr)
     return 2
-  # Until the command runs: see c3_jax/__init__.py.
-  signal.signal(signal.SIGINT, signal.SIG_DFL)
+  stop.at_once()
   module, fixed, _ = COMMANDS[name]
   sys.argv = [sys.argv[0], *flags, *fixed]
   runpy.run_module(f"c3_jax.{module}", run_name="__main__", alter_sys=True)

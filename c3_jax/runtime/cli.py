@@ -1,10 +1,10 @@
 """Command lines: absl flags; a mistake is one line and exit code 2."""
 
 import atexit
+import errno
 import functools
 import logging
 import os
-import signal
 import sys
 
 import absl.logging
@@ -12,11 +12,16 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from c3_jax.errors import UserError
-from c3_jax.runtime import compilation, paths, screen
+from c3_jax.runtime import compilation, paths, screen, stop
 from c3_jax.settings import find
 
-# Exit codes of a program that was stopped, as shells have them.
-STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
+REMEDIES = {
+  errno.ENOSPC: "free some space and start again",
+  errno.EDQUOT: "free some space and start again",
+  errno.EROFS: "name a place that can be written",
+  errno.EACCES: "name a place that is yours, or ask its owner",
+  errno.EPERM: "name a place that is yours, or ask its owner",
+}
 
 # Flags that are defined here are listed under the command in its --help.
 flags.disclaim_key_flags()
@@ -42,7 +47,7 @@ def _run_and_leave(program, argv):
   What JAX and others still compute on their threads would crash that.
   """
   status = run(program, argv)
-  if status in STOPPED:
+  if status in stop.STATUSES:
     atexit._run_exitfuncs()
     sys.stdout.flush()
     os._exit(status)
@@ -93,30 +98,42 @@ def run(program, argv):
   if len(argv) > 1:
     return fail(f"unknown argument {argv[1]!r}; every option starts with --.")
   log_to_stderr()
-  signal.signal(signal.SIGINT, _stop)
+  # A name that the terminal's encoding lacks is no reason to stop.
+  if sys.stdout:
+    sys.stdout.reconfigure(errors="backslashreplace")
   # Among several processes JAX listens instead; while it trains, the loop does.
-  signal.signal(signal.SIGTERM, _stop)
+  stop.by_exception()
   try:
     if "config" in flags.FLAGS:
       paths.expand(flags.FLAGS.config)
-    return program()
+    status = program()
+    if sys.stdout:
+      sys.stdout.flush()
+    stop.at_once()
+    return status
   except KeyboardInterrupt as error:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    number = signal.Signals(*error.args or (signal.SIGINT,))
-    return fail(
-      f"stopped by {number.name}; what was complete stays, the rest is to be "
-      "started again.",
-      status=128 + number,
-    )
+    stop.ignored()
+    number = (error.args or stop.SIGNALS)[0]
+    return fail(stop.words(number), status=128 + number)
   except UserError as error:
     return fail(error)
+  except BrokenPipeError:  # Of `| head`, say: nobody reads on.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return fail("the program that reads the output has ended.")
   except OSError as error:
-    return fail(str(error).strip().splitlines()[-1])
+    return fail(_words(error))
+  except MemoryError:
+    return fail("there is not enough memory: take smaller batches or images.")
 
 
-def _stop(number, frame):
-  """Ends the program as Ctrl-C does, so that every block cleans up."""
-  raise KeyboardInterrupt(number)
+def _words(error):
+  """Says what an OSError is about, and what to do where that is known."""
+  if error.errno is None or not error.strerror:  # Orbax's have pages.
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
+  place = f"{error.filename}: " if error.filename else ""
+  remedy = REMEDIES.get(error.errno)
+  return f"{place}{error.strerror}{f': {remedy}' if remedy else ''}."
 
 
 def log_to_stderr():

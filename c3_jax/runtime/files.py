@@ -18,6 +18,7 @@ import stat
 import uuid
 
 LARGEST = 2**30  # Bytes of a file that is read into memory.
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
 def open_regular(path, *, largest=LARGEST):
@@ -95,14 +96,15 @@ def write_whole(path, mode="wb", **options):
   """
   path = pathlib.Path(os.path.realpath(path))
   if path.exists() and not path.is_file():
-    with open(path, mode, **options) as file:
+    with _naming(path), open(path, mode, **options) as file:
       yield file
     return
   _remove_parts(path.parent)
   # Created by "x": a link that lies at the name of the part is not followed.
   part = path.with_name(f".{path.name[:50]}.{uuid.uuid4().hex}.part")
   try:
-    with open(part, mode.replace("w", "x"), **options) as file:
+    opened = open(part, mode.replace("w", "x"), **options)
+    with _naming(path), opened as file:
       _lock(file)
       yield file
     if path.exists():
@@ -110,6 +112,17 @@ def write_whole(path, mode="wb", **options):
     os.replace(part, path)
   finally:
     part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _naming(path):
+  """Names the file in errors of its disk, which do not say where they are."""
+  try:
+    yield
+  except OSError as error:
+    if error.filename is None and error.errno in DISK:
+      error.filename = str(path)
+    raise
 
 
 @functools.cache  # Once a folder: it may have many files.

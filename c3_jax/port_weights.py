@@ -14,7 +14,7 @@ import safetensors.numpy
 from absl import flags
 
 from c3_jax.errors import UserError
-from c3_jax.models import porting
+from c3_jax.models import porting, weight_files
 from c3_jax.runtime import cli
 from c3_jax.runtime.output import Output
 
@@ -44,7 +44,7 @@ def program():
   }
   pathlib.Path(flags.FLAGS.out).mkdir(parents=True, exist_ok=True)
   for network in ported:
-    for path, is_ours in porting.outputs(flags.FLAGS.out, network).items():
+    for path, is_ours in weight_files.outputs(flags.FLAGS.out, network).items():
       Output(
         path,
         is_ours,
@@ -52,13 +52,13 @@ def program():
         overwrite=flags.FLAGS.overwrite,
       ).check()
   for network, (variables, about) in ported.items():
-    path = porting.save(variables, about, flags.FLAGS.out, network)
+    path = weight_files.save(variables, about, flags.FLAGS.out, network)
     count = sum(x.size for x in variables.values())
     print(f"{path}: {count:,} numbers from {about['source']}", flush=True)
 
 
 def port_file(path, network):
-  """Reads the file of a network: (variables, about) for `porting.save`.
+  """Reads the file of a network: (variables, about) for `weight_files.save`.
 
   Raises:
     UserError: the file cannot be read, or holds something else.

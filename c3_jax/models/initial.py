@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from c3_jax.errors import UserError
-from c3_jax.models import c3, porting
+from c3_jax.models import c3, porting, weight_files
 from c3_jax.models.vgg import VGG
 
 
@@ -47,10 +47,10 @@ def with_ported_backbone(config, variables):
     UserError: the ported weights are missing, or of another network.
   """
   folder = config.weights.resnet50
-  ported = porting.load(folder, "resnet50", key="weights.resnet50")
+  ported = weight_files.load(folder, "resnet50", key="weights.resnet50")
   own = {name: tree.get("backbone", {}) for name, tree in variables.items()}
   try:
-    backbone = porting.fit(ported, porting.flat_shapes(own))
+    backbone = weight_files.fit(ported, porting.flat_shapes(own))
   except ValueError as error:
     raise UserError(
       f"config.weights.resnet50={folder!r} does not fit config.model.backbone "
@@ -72,9 +72,9 @@ def perceptual(config, vgg):
   folder, options = config.weights.vgg, config.perceptual
   if not folder:
     return _compiled(_draw(config, vgg, options.seed))
-  ported = porting.load(folder, options.arch, key="weights.vgg")
+  ported = weight_files.load(folder, options.arch, key="weights.vgg")
   try:
-    return porting.fit(ported, porting.shapes(vgg), exactly=False)
+    return weight_files.fit(ported, porting.shapes(vgg), exactly=False)
   except ValueError as error:
     raise UserError(
       f"config.weights.vgg={folder!r} does not fit config.perceptual "

@@ -12,7 +12,7 @@ import numpy as np
 
 from c3_jax.data import PairedDataset
 from c3_jax.errors import UserError
-from c3_jax.models import initial, porting
+from c3_jax.models import initial, weight_files
 from c3_jax.runs import Damaged, flat, load_config, open_to_read, under
 from c3_jax.runtime import files, json_files
 from c3_jax.training.state import TrainState, enter, initial_state, state_at_0
@@ -249,7 +249,7 @@ def note_weights(experiment, step):
     if folder and key == "resnet50" and key in before:
       now[key] = before[key]  # The folder may be gone.
     elif folder:
-      now[key] = porting.about(folder, networks[key], key=f"weights.{key}")
+      now[key] = weight_files.about(folder, networks[key], key=f"weights.{key}")
   if step and "vgg" in before and "vgg" in now:
     old, new = (
       f"{noted['vgg']['source']} (SHA-256 {noted['vgg']['source_sha256']})"

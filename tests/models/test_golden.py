@@ -13,7 +13,7 @@ import pytest
 import safetensors.numpy
 
 from c3_jax import port_weights
-from c3_jax.models import porting
+from c3_jax.models import weight_files
 from c3_jax.models.resnet import ResNet
 from c3_jax.models.vgg import VGG
 from tests.reference.golden import weights
@@ -38,8 +38,8 @@ def ported(tmp_path_factory):
     safetensors.numpy.save_file(weights.state(network), file)
     variables, about = port_weights.port_file(file, network)
     file.unlink()
-    porting.save(variables, about, folder, network)
-    loaded = porting.load(folder, network, key="weights")
+    weight_files.save(variables, about, folder, network)
+    loaded = weight_files.load(folder, network, key="weights")
     return flax.traverse_util.unflatten_dict(loaded, sep="/")
 
   return load

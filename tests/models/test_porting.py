@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from c3_jax.errors import UserError
-from c3_jax.models import porting
+from c3_jax.models import porting, weight_files
 from c3_jax.models.resnet import ResNet
 from c3_jax.models.vgg import VGG
 
@@ -189,12 +189,12 @@ def test_files(tmp_path):
   variables = port(state_of())
   about = {"network": "resnet50", "source_sha256": "ab", "date": "2026-01-01"}
   folder = tmp_path / "new" / "folder"
-  porting.save(variables, about, folder, "resnet50")
-  got = porting.load(folder, "resnet50", key="weights.resnet50")
+  weight_files.save(variables, about, folder, "resnet50")
+  got = weight_files.load(folder, "resnet50", key="weights.resnet50")
   assert got.keys() == variables.keys()
   for path, value in variables.items():
     np.testing.assert_array_equal(got[path], value)
-  assert porting.about(folder, "resnet50", key="x") == about
+  assert weight_files.about(folder, "resnet50", key="x") == about
   assert json.loads((folder / "resnet50.json").read_text()) == about
   assert len(list(folder.iterdir())) == 2
 
@@ -211,13 +211,13 @@ def test_wrong_files_are_named(tmp_path):
   ):
     if content in ("half", "foreign"):
       network = {"half": "resnet50", "foreign": "vgg16"}[content]
-      porting.save(variables, {"network": network}, tmp_path, "resnet50")
+      weight_files.save(variables, {"network": network}, tmp_path, "resnet50")
     if content == "half":
       place.write_bytes(place.read_bytes()[:-100])
     elif content == b"":
       place.write_bytes(content)
     with pytest.raises(UserError, match=message) as error:
-      porting.load(tmp_path, "resnet50", key="weights.resnet50")
+      weight_files.load(tmp_path, "resnet50", key="weights.resnet50")
     assert "python -m c3_jax.port_weights --resnet50=FILE" in str(error.value)
 
 
@@ -229,12 +229,12 @@ def test_fit_names_the_first_difference():
     for path, shape in porting.shapes(module).items()
   }
   wanted = porting.shapes(VGG("vgg16", taps=("conv2_2",)))
-  fitted = porting.fit(variables, wanted, exactly=False)
+  fitted = weight_files.fit(variables, wanted, exactly=False)
   assert set(fitted["params"]) == {"conv1_1", "conv1_2", "conv2_1", "conv2_2"}
   with pytest.raises(ValueError, match="conv3_1.* there and absent in the"):
-    porting.fit(variables, wanted)
+    weight_files.fit(variables, wanted)
   thin = porting.shapes(VGG("vgg16", taps=("conv1_1",), width=0.5))
   with pytest.raises(
     ValueError, match=r"conv1_1/bias is \(64,\) there and \(32,\)"
   ):
-    porting.fit(variables, thin, exactly=False)
+    weight_files.fit(variables, thin, exactly=False)

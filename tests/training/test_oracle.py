@@ -9,7 +9,7 @@ import pytest
 import torch
 from flax import traverse_util
 
-from c3_jax.models import C3, initial, porting
+from c3_jax.models import C3, initial, porting, weight_files
 from c3_jax.training import objectives
 from c3_jax.training import setup as setup_lib
 from c3_jax.training.state import state_at_0
@@ -39,7 +39,7 @@ def get_config(weights):
 def port(state, network, module, table, weights):
   """Ports a state into a folder, as the command does with a file."""
   variables = porting.port(state, module, table, origin="test", title=network)
-  porting.save(variables, {"network": network}, weights, network)
+  weight_files.save(variables, {"network": network}, weights, network)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 
 from c3_jax import settings
 from c3_jax.errors import UserError
-from c3_jax.models import initial, porting
+from c3_jax.models import initial, porting, weight_files
 from c3_jax.runs.checkpoints import Checkpoints
 from c3_jax.training import loop, resume
 from c3_jax.training.experiment import Experiment
@@ -54,7 +54,7 @@ def write_weights(place, *, sha="1"):
       for path, shape in porting.shapes(module).items()
     }
     about = {"network": name, "source": f"{name}.pth", "source_sha256": sha}
-    porting.save(variables, about, place, name)
+    weight_files.save(variables, about, place, name)
   return place
 
 
@@ -107,7 +107,7 @@ def test_the_first_checkpoint_holds_the_ported_backbone(finished):
   """Step 0 is kept, with every number of the ported file."""
   run, _, place = finished
   state = state_of(run, 0)
-  ported = porting.load(place, "resnet50", key="weights.resnet50")
+  ported = weight_files.load(place, "resnet50", key="weights.resnet50")
   found = flax.traverse_util.flatten_dict(
     {
       "params": state.params["backbone"],
@@ -139,7 +139,7 @@ def test_perceptual_network_is_the_ported_one(finished):
   config = with_weights(finished[2])
   frozen = initial.perceptual(config, initial.networks(config)[1])
   found = flax.traverse_util.flatten_dict(frozen, sep="/")
-  ported = porting.load(finished[2], "vgg16", key="weights.vgg")
+  ported = weight_files.load(finished[2], "vgg16", key="weights.vgg")
   assert found.keys() == ported.keys()
   for path, value in ported.items():
     np.testing.assert_array_equal(found[path], value)

@@ -20,7 +20,7 @@ _EYES = ("#462819", "#785028", "#3c8250", "#3c78c8")
 
 
 def sample_pose(key):
-  """Draws a `HeadPose` of independent, uniform parts; every third mouth is shut.
+  """Draws a `HeadPose`: uniform, independent; a third of the mouths is shut.
 
   Within these ranges all five landmarks face the camera and lie in the frame.
   """

@@ -28,6 +28,8 @@ ORDER = (
 FLOOR = {room: floor for floor, line in enumerate(ORDER) for room in line}
 TOP = len(ORDER)
 ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
+# Rooms within rooms, from bottom to top.
+INNER = {"data": ("synthetic", "datasets"), "evaluation": ("pairs",)}
 
 
 def imports(path):
@@ -63,22 +65,45 @@ def test_no_import_runs_up():
       assert allowed, f"{path.relative_to(ROOT)} imports {name}"
 
 
-def test_no_import_cycle():
-  """Modules can be put in an order in which each imports earlier ones only."""
-  names = {}
+def graph():
+  """Finds what modules import: dict name -> set of names."""
+  paths = {}
   for path, _ in files():
     parts = path.relative_to(ROOT).with_suffix("").parts
-    names[".".join(part for part in parts if part != "__init__")] = path
-  left = {}
-  for module, path in names.items():
-    found = set()
-    for name in imports(path):
-      # `from a.b import c` has the module a.b.c, or the name c of a.b.
-      found.add(name if name in names else name.rpartition(".")[0])
-    left[module] = found - {module}
-  while free := {m for m, needs in left.items() if not needs & left.keys()}:
-    left = {m: needs for m, needs in left.items() if m not in free}
-  assert not left
+    paths[".".join(part for part in parts if part != "__init__")] = path
+  # `from a.b import c` has the module a.b.c, or the name c of a.b.
+  module = lambda name: name if name in paths else name.rpartition(".")[0]  # noqa: E731
+  return {n: {module(x) for x in imports(path)} for n, path in paths.items()}
+
+
+def without_order(needs):
+  """Takes away, again and again, what needs nothing else: what is left."""
+  left = {name: found - {name} for name, found in needs.items()}
+  while free := {m for m, found in left.items() if not found & left.keys()}:
+    left = {m: found for m, found in left.items() if m not in free}
+  return left
+
+
+def test_no_import_cycle():
+  """Modules can be put in an order in which each imports earlier ones only."""
+  assert not without_order(graph())
+
+
+def test_inner_rooms_have_an_order():
+  """Seen as one thing each, too, they and the files beside them have one."""
+  inner = [f"c3_jax.{room}.{x}" for room, names in INNER.items() for x in names]
+  doors = PACKAGE.glob("*/*/__init__.py")
+  assert {".".join(x.parent.relative_to(ROOT).parts) for x in doors} == {*inner}
+
+  def whole(name):
+    return next((x for x in inner if f"{name}.".startswith(f"{x}.")), name)
+
+  needs = {}
+  for name, found in graph().items():
+    needs.setdefault(whole(name), set()).update(map(whole, found))
+  assert not without_order(needs)
+  for i, name in enumerate(inner):
+    assert needs[name].isdisjoint(inner[i + 1 :]), name
 
 
 def test_few_files_stand_beside_the_rooms():
@@ -86,7 +111,10 @@ def test_few_files_stand_beside_the_rooms():
   assert len(list(PACKAGE.glob("*.py"))) <= 10
 
 
-@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize(
+  "room",
+  ROOMS + [f"{room}/{x}" for room, names in INNER.items() for x in names],
+)
 def test_a_room_has_a_door_and_content(room):
   """A docstring says what the room is for; it has three files or more."""
   door = ast.parse((PACKAGE / room / "__init__.py").read_text())

@@ -46,6 +46,14 @@ def without_test(splits):
   return Splits(splits.train, *parts)
 
 
+def number_or_word(text):
+  """Reads an entry of a tuple: a number where it is one."""
+  try:
+    return float(text)
+  except ValueError:
+    return text
+
+
 def get_config(args, seed):
   """Reads the config of a variant, with its changes."""
   config = find.load(args.config).unlock()
@@ -62,7 +70,7 @@ def get_config(args, seed):
     key, _, value = change.partition("=")
     before = functools.reduce(operator.getitem, key.split("."), config)
     if isinstance(before, tuple | list):
-      value = tuple(value.split(","))
+      value = tuple(number_or_word(part) for part in value.split(","))
     elif not isinstance(before, str):
       value = type(before)(json.loads(value.lower()))
     config.update_from_flattened_dict({key: value})
@@ -105,7 +113,7 @@ def main():
   parser.add_argument("--load_size", type=int, default=60)
   parser.add_argument("--seeds", type=int, nargs="+", default=[0])
   parser.add_argument("changes", nargs="*", metavar="KEY=VALUE")
-  args = parser.parse_args()
+  args = parser.parse_intermixed_args()
   compilation.choose_convolutions()
   compilation.enable()
   absl_logging.set_verbosity(absl_logging.WARNING)

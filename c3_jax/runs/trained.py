@@ -51,7 +51,7 @@ def load_trained(workdir, step=None) -> Trained:
   config = load_config(workdir)
   try:
     model = c3.from_config(config)
-    template = initial.shapes(config, model)
+    shapes = initial.shapes(config, model)
     frame_of(config)
   # Of a config by hand anything may come: ZeroDivisionError, OverflowError ...
   except Exception as error:
@@ -62,5 +62,9 @@ def load_trained(workdir, step=None) -> Trained:
     ) from error
   with checkpoints.open_to_read(workdir, workdir) as found:
     step = found.best if step is None else step
-    variables = found.restore(template, step, partial=True)
+    # Under this name the state has the parameters that evaluation uses.
+    name = "average" if config.average else "params"
+    template = {name: shapes["params"], "batch_stats": shapes["batch_stats"]}
+    stored = found.restore(template, step, partial=True)
+    variables = {"params": stored[name], "batch_stats": stored["batch_stats"]}
     return Trained(config, model, variables, step)

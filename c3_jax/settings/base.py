@@ -28,6 +28,9 @@ def paper(*, k, cycle, flow):
   # How a step runs on several devices: "pmap", or "shard_map", which also
   # proves that state and metrics are equal on all of them.
   config.parallel = "pmap"
+  # Decay of a running mean of the parameters, which evaluation then uses; 0:
+  # it uses the last ones.
+  config.average = 0.0
   config.log_every = 100
   config.checkpoint_every = 1000
   # Keys, with commas, that may differ from those a workdir was trained with;

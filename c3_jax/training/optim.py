@@ -4,8 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 import flax.traverse_util
+import jax
 import jax.numpy as jnp
 import optax
+
+from c3_jax.training import objectives
 
 
 def schedule(learning_rate, *, steps, drops: Sequence[float], warmup=0):
@@ -39,6 +42,20 @@ def adam(rate, *, weight_decay, decoupled=False):
   scale = optax.scale_by_adam()
   order = (scale, decay) if decoupled else (decay, scale)
   return optax.chain(*order, optax.scale_by_learning_rate(rate))
+
+
+def move_average(state, params, decay):
+  """Moves the running mean of a `TrainState` towards new parameters.
+
+  The decay grows with the step, as that of P's means: the first parameters are
+  those of an untrained network.
+  """
+  decay = objectives.early_decay(decay, state.step)
+  return jax.tree.map(
+    lambda mean, new: (decay * mean + (1 - decay) * new).astype(mean.dtype),
+    state.average,
+    params if state.average else {},
+  )
 
 
 def partition(params, prefixes: Sequence[str]):

@@ -15,7 +15,13 @@ from c3_jax.errors import UserError
 from c3_jax.models import initial, weight_files
 from c3_jax.runs import Damaged, flat, load_config, open_to_read, under
 from c3_jax.runtime import files, json_files
-from c3_jax.training.state import TrainState, enter, initial_state, state_at_0
+from c3_jax.training.state import (
+  TrainState,
+  enter,
+  initial_state,
+  start_average,
+  state_at_0,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -215,13 +221,15 @@ def first_state(experiment) -> TrainState:
   if start:
     with open_to_read(start, f"config.init.workdir={start}") as checkpoints:
       step = config.init.step or checkpoints.best
-      found = checkpoints.restore(state, step, partial=True)
+      # That run may have kept no average.
+      wanted = state.replace(average={})
+      found = checkpoints.restore(wanted, step, partial=True)
     logger.info("Starting from step %d of %s.", step, start)
-    return found.replace(step=state.step)
+    average = start_average(config, found.params)
+    return found.replace(step=state.step, average=average)
   if config.weights.resnet50:
-    return state.replace(
-      **initial.with_ported_backbone(config, state.variables)
-    )
+    found = initial.with_ported_backbone(config, state.variables)
+    return state_at_0(config, found)
   return state
 
 

@@ -158,6 +158,7 @@ RULES = {
   "perceptual.taps": several(one_of(*TAPS)),
   "perceptual.width": number(1 / 64, 64),
   "perceptual.reduce": whole(1, 64),
+  "average": number(0, 1 - 1e-6),
   "perceptual.decay": number(0, 1 - 1e-6),
   "objective.*_temperature": number(1e-4, 1e4),
   "objective.flow_reach": whole(0, 8192),

@@ -70,6 +70,7 @@ class Setup:
   match_temperature: float = 0.05
   natural_positives: bool = False
   apart: float = 0.15
+  average: float = 0.0
   accumulate: int = 1
   remat: bool = False
 
@@ -85,6 +86,7 @@ class Setup:
       augment=Augmentation.of(config.augment),
       decay=config.perceptual.decay,
       early=config.perceptual.early,
+      average=config.average,
       accumulate=config.accumulate,
       remat=config.remat,
       **config.objective,

@@ -21,6 +21,7 @@ class TrainState:
     params, batch_stats: nested dicts of arrays.
     opt_state: of the parameters the current stage moves.
     running: dict term -> dict tap -> running mean of the perceptual distance.
+    average: running mean of params, which evaluation then uses; {} is none.
   """
 
   step: jax.Array
@@ -28,11 +29,13 @@ class TrainState:
   batch_stats: Any
   opt_state: Any
   running: Mapping[str, Mapping[str, jax.Array]]
+  average: Any = flax.struct.field(default_factory=dict)
 
   @property
   def variables(self):
-    """The networks' variables, as `model.apply` takes them."""
-    return {"params": self.params, "batch_stats": self.batch_stats}
+    """The networks' variables to evaluate, as `model.apply` takes them."""
+    params = self.average or self.params
+    return {"params": params, "batch_stats": self.batch_stats}
 
 
 def initial_state(config, model) -> TrainState:
@@ -49,8 +52,15 @@ def state_at_0(config, variables) -> TrainState:
       term: {tap: jnp.zeros((), float) for tap in config.perceptual.taps}
       for term in PERCEPTUAL
     },
+    average=start_average(config, variables["params"]),
     **variables,
   )
+
+
+def start_average(config, params):
+  """Makes the running mean of the parameters at its start; {} is none."""
+  # Copies: a step gives its state's buffers away, each once.
+  return jax.tree.map(jnp.array, params) if config.average else {}
 
 
 def enter(state, stage) -> TrainState:

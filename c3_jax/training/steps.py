@@ -99,9 +99,11 @@ def train_step(setup, stage, state, frozen, batch):
   metrics["loss"] = objectives.total(terms, stage.weights)
   metrics["gradient_norm"] = optax.tree.norm(grads)
   metrics["learning_rate"] = stage.rate(state.step - stage.start)
+  params = optim.merge(moving, fixed)
   after = after.replace(
     step=state.step + 1,
-    params=optim.merge(moving, fixed),
+    params=params,
     opt_state=opt_state,
+    average=optim.move_average(state, params, setup.average),
   )
   return after, metrics

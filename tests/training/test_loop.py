@@ -19,7 +19,7 @@ from c3_jax.data.load import Splits, load_splits
 from c3_jax.errors import UserError
 from c3_jax.evaluation import diagnostics
 from c3_jax.models import initial
-from c3_jax.runs import log
+from c3_jax.runs import load_trained, log
 from c3_jax.runs.checkpoints import Checkpoints
 from c3_jax.runtime import parallel
 from c3_jax.training import experiment, loop, resume
@@ -40,6 +40,7 @@ SAVED = [4, 8, 10, 12, 16, 20, 24, 28, 30]
 def get_config(**changes):
   """The test configuration with dotted keys changed, __ for a dot."""
   config = synthetic.get_config("test").unlock()
+  config.average = 0.9
   config.update_from_flattened_dict(
     {key.replace("__", "."): value for key, value in changes.items()}
   )
@@ -163,6 +164,17 @@ def test_report_can_be_computed_from_the_checkpoint(straight):
   assert baseline.keys() == {"mean_shape", "untrained"}
   np.testing.assert_allclose(error(mean_shape), baseline["mean_shape"])
   assert np.isfinite(baseline["untrained"])
+
+
+def test_evaluation_and_prediction_take_the_average(straight):
+  """`load_trained` gives the mean of the parameters, where one was kept."""
+  workdir, report = straight
+  _, state = state_of(workdir, report["step"])
+  found = load_trained(workdir).variables
+  jax.tree.map(np.testing.assert_array_equal, found, state.variables)
+  jax.tree.map(np.testing.assert_array_equal, found["params"], state.average)
+  first = jax.tree.leaves(state.params)[0]
+  assert np.any(jax.tree.leaves(state.average)[0] != first)
 
 
 def test_files_of_a_run(straight):
@@ -454,6 +466,7 @@ def test_any_stage_starts_from_any_checkpoint(straight, tmp_path):
       assert checkpoints.steps == [0, 2]
       found = resume.restore(Experiment.of(config, copy), checkpoints, 0)
     assert int(found.step) == 0
+    jax.tree.map(np.testing.assert_array_equal, found.average, found.params)
     for name in ("params", "batch_stats", "running"):
       jax.tree.map(
         np.testing.assert_array_equal,

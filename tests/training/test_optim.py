@@ -1,5 +1,7 @@
 """Adam against torch's, the schedule, and the split of the parameters."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,6 +29,22 @@ def test_schedule_drops_tenfold_at_fractions_of_the_stage():
   np.testing.assert_allclose([rate(c) for c in counts], want, rtol=1e-5)
   constant = optim.schedule(0.2, steps=400, drops=())
   np.testing.assert_allclose([constant(c) for c in counts], 0.2)
+
+
+def test_average_forgets_the_first_parameters_fast_and_then_by_its_decay():
+  """It is the recursion in NumPy; without one kept it stays empty."""
+  rng = np.random.default_rng(0)
+  drawn = rng.normal(size=(30, 4)).astype("f4")
+  state = types.SimpleNamespace(average={"a": jnp.asarray(drawn[0])})
+  want = drawn[0].astype(float)
+  for step, new in enumerate(drawn):
+    decay = min(0.7, (1 + step) / (10 + step))
+    want = decay * want + (1 - decay) * new
+    state.step = jnp.int32(step)
+    state.average = optim.move_average(state, {"a": jnp.asarray(new)}, 0.7)
+  np.testing.assert_allclose(state.average["a"], want, rtol=1e-5)
+  state.average = {}
+  assert optim.move_average(state, {"a": jnp.ones(4)}, 0.7) == {}
 
 
 @pytest.mark.parametrize("number", [int, jnp.array])

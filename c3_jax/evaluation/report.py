@@ -107,13 +107,20 @@ def pair_lines(report):
   lines = []
   if "transfer" in report:
     found = report["transfer"]
+    agreeing = found["agreeing"]
+    rows = [
+      ("by flow", found["flow"]),
+      ("by landmarks", found["landmarks"]),
+      ("left in place", found["identity"]),
+    ]
+    if agreeing["flow"] is not None:
+      share = f"{agreeing['share']:.0f} %"
+      rows.insert(
+        1, (f"by flow, the {share} that come back", agreeing["flow"])
+      )
     lines += _block(
       "annotated points carried to another image, distance / normaliser, %",
-      [
-        ("by flow", found["flow"]),
-        ("by landmarks", found["landmarks"]),
-        ("left in place", found["identity"]),
-      ],
+      rows,
     )
   if "alignment" in report:
     lines += _alignment_lines(report["alignment"])

@@ -11,6 +11,7 @@ from c3_jax.evaluation import Subject, regression
 from c3_jax.evaluation.evaluator import normaliser
 from c3_jax.evaluation.pairs.transfer import carry
 from c3_jax.figures import curves, grids
+from c3_jax.models import flow
 
 SHOWN = 18
 SWAPPED = 6
@@ -57,7 +58,7 @@ def draw_run(subject: Subject, report=None):
   )
   n = 2 * CARRIED
   images, points, features = images[:n], points[:n], features[:n]
-  carried = carried_landmarks(apply, features, points)
+  carried = carried_landmarks(apply, features, points, subject.config)
   grids.transfer_figure(folder / "transfer.png", images, points, carried)
   metrics = subject.workdir / "metrics.jsonl"
   if metrics.exists():
@@ -71,19 +72,22 @@ def applied(model, variables):
   )
 
 
-def carried_landmarks(apply, features, points):
+def carried_landmarks(apply, features, points, config):
   """Carries the landmarks of images 2m to images 2m + 1 by the flow.
 
   Args:
     apply: of `applied`.
     features: [2 n, h, w, c], f' of the images.
     points: [2 n, K, 2], detected.
+    config: of the run, which says how T is read.
 
   Returns:
     [n, K, 2].
   """
   scores = apply("match", features[1::2], features[::2])
-  return np.asarray(jax.jit(carry)(scores, points[::2]))
+  match = flow.Matcher.measured(config.objective)
+  carried = jax.jit(carry, static_argnums=2)(scores, points[::2], match)
+  return np.asarray(carried)
 
 
 def shown_images(dataset, size):

@@ -84,7 +84,7 @@ def _side(name, run, shown):
   i, j = np.indices((r, c)).reshape(2, -1)
   swapped = apply("decode", a[-r:][i], pose.maps[j])
   swapped = swapped.reshape(r, c, *images.shape[1:])
-  carried = draw.carried_landmarks(apply, features, pose.points)
+  carried = draw.carried_landmarks(apply, features, pose.points, run.config)
   return Side(name, images, swapped, pose.points, carried)
 
 

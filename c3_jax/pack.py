@@ -15,6 +15,7 @@ from c3_jax.data import load
 from c3_jax.errors import UserError
 from c3_jax.runtime import arrays, cli
 from c3_jax.runtime.output import Output
+from c3_jax.training import rules
 
 
 def define_flags():
@@ -63,6 +64,7 @@ def _is_ours(path):
 def program():
   """Packs what the flags say."""
   given = flags.FLAGS
+  rules.check(given.config)
   dataset = pack(
     given.config, given.split, given.out, overwrite=given.overwrite
   )

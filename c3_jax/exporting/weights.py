@@ -8,7 +8,17 @@ import safetensors
 import safetensors.numpy
 from flax import traverse_util
 
+from c3_jax.errors import UserError
 from c3_jax.exporting.detector import detector
+from c3_jax.runtime import json_files
+
+_FORM = {
+  "step": int,
+  "error": {"intercept": float},
+  "baseline": {"untrained": (float, None), "mean_shape": (float, None)},
+  "normaliser": str,
+  "n_test": int,
+}
 
 
 def dump(trained, about):
@@ -77,16 +87,15 @@ def _numbers(workdir, step):
   rows = []
   for path in sorted(pathlib.Path(workdir, "eval").glob("*.json")):
     try:
-      report = json.loads(path.read_text())
-      if report["step"] == step:
-        error, baseline = report["error"]["intercept"], report["baseline"]
-        cells = [error, baseline["untrained"], baseline["mean_shape"]]
-        cells = " | ".join("-" if x is None else f"{x:.2f}" for x in cells)
-        normaliser = report["normaliser"]
-        n = report["n_test"]
-        rows.append(f"| {path.stem} | {n} | {normaliser} | {cells} |")
-    except (OSError, ValueError, KeyError, TypeError):
+      report = json_files.read(path, _FORM, wrong="", remedy="")
+    except UserError:
       continue  # Other reports, of pairs for example, have other numbers.
+    if report["step"] == step:
+      error, baseline = report["error"]["intercept"], report["baseline"]
+      cells = [error, baseline["untrained"], baseline["mean_shape"]]
+      cells = " | ".join("-" if x is None else f"{x:.2f}" for x in cells)
+      normaliser, n = report["normaliser"], report["n_test"]
+      rows.append(f"| {path.stem} | {n} | {normaliser} | {cells} |")
   if not rows:
     return f"The run has no evaluation of step {step} with annotated points.\n"
   return "\n".join(

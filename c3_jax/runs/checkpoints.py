@@ -11,24 +11,33 @@ import gc
 import hashlib
 import json
 import logging
+import os
 import pathlib
 import re
 import shutil
 import sys
+from collections.abc import Iterator
 
 import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from c3_jax.errors import UserError
-from c3_jax.runtime import hosts
+from c3_jax.runtime import hosts, json_files
 
 logger = logging.getLogger(__name__)
 
 RECENT = 2
 MARGIN = 2**20  # Bytes of free disk that a save needs besides its arrays.
 UNFINISHED = ".orbax-checkpoint-tmp"  # In the name of a save that goes on.
-BROKEN = (ValueError, KeyError, TypeError, OSError)  # Orbax on broken files.
+_NOTES = {
+  "error": (float, None),
+  "pending": [dict],
+  "n_train": (int, None),
+  "digest": str,
+}
+_NO_DATA = {"names": "", "sizes": None}  # Older checkpoints have none.
+BROKEN = (ValueError, KeyError, TypeError, OSError)  # Orbax on broken disks.
 
 
 class Damaged(UserError):
@@ -57,7 +66,7 @@ class Checkpoints(contextlib.AbstractContextManager):
     self._notes = {
       int(path.name): _read_notes(path)
       for path in self._path.glob("*")
-      if path.name.isdigit()
+      if re.fullmatch("[0-9]+", path.name)
     }
     if repair:
       # Not before every process has looked.
@@ -76,7 +85,9 @@ class Checkpoints(contextlib.AbstractContextManager):
       self._checkpointer = ocp.training.Checkpointer(
         self._path, preservation_policy=self
       )
-    except (ValueError, KeyError, TypeError) as error:
+    except OSError:
+      raise
+    except Exception as error:  # Of damaged files anything may come.
       raise Damaged(
         f"{self._path} cannot be opened: "
         f"{self._without_notes() or 'a checkpoint'} is damaged; move it away, "
@@ -233,7 +244,7 @@ class Checkpoints(contextlib.AbstractContextManager):
     try:
       with _quiet():
         stored = _by_name(self._checkpointer.load(step))
-    except BROKEN as error:
+    except Exception as error:
       raise Damaged(f"{self._path}/{step} is damaged: not readable.") from error
     if _digest(stored, notes) != notes["digest"]:
       raise Damaged(f"{self._path}/{step} is damaged: not what was saved.")
@@ -241,7 +252,9 @@ class Checkpoints(contextlib.AbstractContextManager):
 
 
 @contextlib.contextmanager
-def open_to_read(workdir, name):
+def open_to_read(
+  workdir: str | os.PathLike, name: object
+) -> Iterator[Checkpoints]:
   """Opens the `Checkpoints` of a run that has some.
 
   Raises:
@@ -261,10 +274,12 @@ def open_to_read(workdir, name):
 
 def _read_notes(path):
   """Reads the notes of a checkpoint; None where they cannot be read."""
-  with _quiet(), contextlib.suppress(*BROKEN):
+  with _quiet(), contextlib.suppress(Exception):
     notes = ocp.metadata(path).custom_metadata
-    needed = {"error", "pending", "n_train", "digest"}
-    if notes and notes.keys() - {"data"} == needed:
+    json_files.check(notes, _NOTES)
+    data = notes.get("data", _NO_DATA)
+    json_files.check(data, {"names": str, "sizes": (str, None)})
+    if notes.keys() - {"data"} == _NOTES.keys():
       return notes
   return None
 

@@ -1,18 +1,22 @@
 """config.json of a run."""
 
 import json
+import os
 import pathlib
+from collections.abc import Iterable
+from typing import Any
 
 import jax
 import ml_collections
 from flax import traverse_util
+from ml_collections import ConfigDict
 
 from c3_jax import settings
 from c3_jax.errors import UserError
 from c3_jax.runtime import files, json_files
 
 
-def load_config(workdir) -> ml_collections.ConfigDict:
+def load_config(workdir: str | os.PathLike) -> ml_collections.ConfigDict:
   """Reads the config of a run, locked; its tuples have become lists.
 
   Keys that came after the version of the run have the default of
@@ -34,9 +38,7 @@ def load_config(workdir) -> ml_collections.ConfigDict:
   del paper.model["k"]
   paper = json.loads(paper.to_json())
   try:
-    # What else there is may have had another kind before.
-    for part in ("data", "model"):
-      _check_like(stored.get(part, {}), paper[part], part)
+    _check_like(stored, paper, "")
     if stored.get("data", {}).get("name") == "aflw":
       # Before there were protocols, crop and load_size said what was seen.
       stored["data"].setdefault("protocol", "custom")
@@ -73,7 +75,7 @@ def _check_like(value, default, name):
     json_files.check(value, (str, list), name)
 
 
-def write_config(config, workdir):
+def write_config(config: ConfigDict, workdir: str | os.PathLike) -> None:
   """Writes config.json: whole, or not at all; process 0 alone."""
   if jax.process_index() == 0:
     files.write_json(
@@ -81,13 +83,13 @@ def write_config(config, workdir):
     )
 
 
-def flat(config):
+def flat(config: ConfigDict | dict) -> dict[str, Any]:
   """Flattens a config, or nested dicts of one, to "a.b.c" -> plain value."""
   if isinstance(config, ml_collections.ConfigDict):
     config = json.loads(config.to_json())
   return traverse_util.flatten_dict(config, sep=".")
 
 
-def under(key, prefixes):
+def under(key: str, prefixes: Iterable[str]) -> bool:
   """Tells whether a flat key is one of the prefixes, or lies below one."""
   return any(f"{key}.".startswith(f"{prefix}.") for prefix in prefixes)

@@ -19,12 +19,13 @@ import time
 import jax
 
 from c3_jax.errors import UserError
-from c3_jax.runtime import hosts
+from c3_jax.runtime import hosts, json_files
 
 logger = logging.getLogger(__name__)
 
 NAME = "lock"
 BEAT = 10.0  # Seconds between signs of life.
+_FORM = {"host": str, "pid": int, "born": str, "since": str}
 PATIENCE = 40.0  # Seconds without one, after which an owner is gone.
 
 
@@ -105,9 +106,10 @@ class Lock(contextlib.AbstractContextManager):
 
   def _owner(self):
     """Reads who holds the file: a dict; None where nobody does."""
-    with contextlib.suppress(ValueError, TypeError, KeyError):
-      owner = json.loads(os.pread(self._file, 10_000, 0))
-      return {key: owner[key] for key in ("host", "pid", "born", "since")}
+    with contextlib.suppress(ValueError):
+      owner = json_files.parse(os.pread(self._file, 10_000, 0))
+      json_files.check(owner, _FORM)
+      return {key: owner[key] for key in _FORM}
     return None
 
   def _gone(self, owner):

@@ -2,6 +2,7 @@
 
 import csv
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -102,6 +103,36 @@ def test_more_images_than_a_batch(work, predictor, rows):
   image = [Image.open(work / "pics" / name) for name in SIZES]
   found = small.predict(image * 3)
   check(found, list(rows.values()) * 3, map(str, range(9)))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 2000), (20_000, 7)], ids=str)
+def test_images_of_any_shape_have_landmarks_inside(predictor, size):
+  """One pixel, or a strip of them, gives points within its outer edges."""
+  (found,) = predictor.predict(Image.new("RGB", size, (200, 90, 10)))
+  assert (found.points >= -0.5).all()
+  assert (found.points <= np.array(size) - 0.5).all()
+
+
+def test_double_precision_elsewhere_changes_nothing(work, rows):
+  """A program that computes in float64 gets the landmarks of the csv."""
+  with jax.enable_x64(True):
+    other = inference.load(work / "run", batch_size=4)
+    check(other.predict(work / "pics"), rows.values(), rows)
+
+
+def test_the_folder_of_the_run_stays_as_it_is(work, rows):
+  """Prediction needs no right to write there, and leaves nothing."""
+
+  def seen():
+    return {
+      path: (path.stat().st_mtime_ns, path.stat().st_size)
+      for path in (work / "run").rglob("*")
+    }
+
+  before = seen()
+  found = inference.load(work / "run").predict(work / "pics")
+  check(found, rows.values(), rows)
+  assert seen() == before
 
 
 def test_what_cannot_be_read_is_named(work, predictor):

@@ -1,5 +1,6 @@
 """Tests of the checkpoints on a tiny state; Orbax is not tested again."""
 
+import json
 import pathlib
 import shutil
 
@@ -244,3 +245,42 @@ def test_half_written_checkpoint_does_not_count(filled, tmp_path):
     assert (checkpoints.latest, checkpoints.best) == (1, 1)
     checkpoints.save(state(2), error=3.0)
     assert checkpoints.best == 2
+
+
+def test_what_else_lies_there_is_no_checkpoint(filled, tmp_path):
+  """Leftovers of file managers, network drives and careful people."""
+  workdir = shutil.copytree(filled, tmp_path / "run")
+  folder = workdir / "checkpoints"
+  for name in (".DS_Store", "._7", ".nfs0000001", "README.txt", "99", "²"):
+    (folder / name).write_text("x")
+  for name in ("@eaDir", "7 copy", "٣", "-8"):
+    shutil.copytree(folder / "7", folder / name)
+  (folder / "7" / ".DS_Store").write_text("x")
+  with Checkpoints(workdir) as checkpoints:
+    assert checkpoints.best == 4
+    for step in (4, 7):
+      assert checkpoints.restore(state(0), step).step == step
+
+
+@pytest.mark.parametrize(
+  "notes",
+  [
+    *({"error": x} for x in ("low", [1.0], {"a": 1})),
+    *({"pending": x} for x in (None, 3, [1])),
+    {"n_train": "17"},
+    {"digest": None},
+    {"data": {"names": 1, "sizes": None}},
+  ],
+  ids=str,
+)
+def test_notes_of_another_form_are_damage(filled, tmp_path, notes):
+  """Whoever changed them, the newest and the best are found without them."""
+  workdir = shutil.copytree(filled, tmp_path / "run")
+  (path,) = (workdir / "checkpoints" / "4").glob("_CHECKPOINT_METADATA")
+  content = json.loads(path.read_text())
+  content["custom_metadata"] |= notes
+  path.write_text(json.dumps(content))
+  with Checkpoints(workdir) as checkpoints:
+    assert (checkpoints.latest, checkpoints.best) == (7, 7)
+    with pytest.raises(Damaged, match="checkpoints/4 is damaged"):
+      checkpoints.restore(state(0), 4)

@@ -1,5 +1,6 @@
 """Runs of older versions go on, and lend their networks."""
 
+import json
 import pathlib
 import shutil
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from c3_jax import settings
 from c3_jax.data import fake
 from c3_jax.errors import UserError
 from c3_jax.models import initial
@@ -81,6 +83,36 @@ def test_images_may_move_and_be_read_otherwise(folder_run, tmp_path):
   moved = shutil.copytree(root, tmp_path / "moved")
   check(experiment_on(f"{root}/", workdir))
   check(experiment_on(moved, workdir, data__cache=False))
+
+
+def without(config, defaults):
+  """Nested dicts less what is the same in others; `k` and `name` stay."""
+  return {
+    key: without(value, defaults[key]) if isinstance(value, dict) else value
+    for key, value in config.items()
+    if isinstance(value, dict) or value != defaults[key]
+  }
+
+
+def test_a_run_goes_on_without_the_keys_that_came_later(folder_run, tmp_path):
+  """A key that its config.json lacks has the default: "as before".
+
+  So it is with `parallel`, and with every other key that its version may not
+  have had; the state, and what a later change is held against, are the same.
+  """
+  root, workdir = folder_run
+  older = shutil.copytree(workdir, tmp_path / "older")
+  paper = json.loads(settings.paper(k=1, cycle=True, flow=True).to_json())
+  stored = json.loads((older / "config.json").read_text())
+  kept = without(stored, paper)
+  assert "parallel" not in kept and "perceptual" in kept
+  (older / "config.json").write_text(json.dumps(kept))
+  check(experiment_on(root, older, parallel="shard_map"))
+  with pytest.raises(UserError, match=r"perceptual\.decay=0\.99, not 0\.5"):
+    check(experiment_on(root, older, perceptual__decay=0.5))
+  run = experiment_on(root, older)
+  with Checkpoints(older) as checkpoints:
+    assert resume.newest(run, checkpoints).state.step == 4
 
 
 def rename(image):

@@ -61,7 +61,9 @@ def test_modules_and_paths_exist(page):
   """`python -m MODULE`, and paths of the repository."""
   text = page.read_text()
   for module in re.findall(r"python -m\s+([\w.]+)", text):
-    assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), module
+    place = ROOT / module.replace(".", "/")
+    files = place.with_suffix(".py"), place / "__main__.py"
+    assert any(path.is_file() for path in files), module
   rooms = "c3_jax|tests|benchmarks|launch|docs"
   for path in re.findall(rf"(?<![\w/])(?:{rooms})/[\w./-]*\w", text):
     assert (ROOT / path).exists(), path

@@ -1,9 +1,9 @@
 """The report of a run: one HTML file that explains it, or compares several.
 
 `facts` reads the folder of a run, `words` says it in sentences, `repeat` makes
-the command that repeats it; `sections`, `charts` and `markup` make the parts
-of the page, `page` puts them together, `comparison` sets runs side by side.
-`report` is the command.
+the command that repeats it; `sections`, `each`, `charts` and `markup` make the
+parts of the page, `page` puts them together, `comparison` sets runs side by
+side. `report` is the command.
 """
 
 import logging

@@ -26,6 +26,12 @@ class Evaluation(NamedTuple):
   quality: dict | None
   figures: pathlib.Path
 
+  @property
+  def split(self):
+    """Which images it shows: "test" or "training"."""
+    train = (self.quality or {}).get("split") == "train"
+    return "training" if train else "test"
+
 
 class Facts(NamedTuple):
   """A run.

@@ -81,8 +81,10 @@ def image(path, about, *, share):
     if len(encoded) <= share:
       break
   width, height = drawn.size
+  # A small one would be blurred if it filled the page.
+  kind = "plate" if width > SIZES[0][0] // 2 + 90 else "plate small"
   return (
-    f'<div class="plate"><img alt="{escape(about)}" width="{width}" '
+    f'<div class="{kind}"><img alt="{escape(about)}" width="{width}" '
     f'height="{height}" src="data:image/jpeg;base64,{encoded}"></div>'
   )
 

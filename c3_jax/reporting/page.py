@@ -3,7 +3,7 @@
 import pathlib
 
 from c3_jax.errors import UserError
-from c3_jax.reporting import comparison, facts, sections, words
+from c3_jax.reporting import comparison, each, facts, sections, words
 from c3_jax.reporting.markup import escape
 
 STYLE = pathlib.Path(__file__).with_name("style.css")
@@ -63,15 +63,15 @@ def _one(run):
   ]
   share = IMAGES // (5 * len(found))
   parts = [sections.tiles(run, found[0])]
-  for each in found:
+  for one in found:
     if len(found) > 1:
-      parts.append(f'<h2 class="part">Evaluated on {escape(each.name)}</h2>')
+      parts.append(f'<h2 class="part">Evaluated on {escape(one.name)}</h2>')
     parts += [
-      sections.landmarks(each, share),
-      sections.measured(each),
-      sections.diagnosis(each),
-      sections.each_landmark(each),
-      sections.figures(each, share),
+      sections.landmarks(one, share),
+      sections.measured(one),
+      sections.diagnosis(one),
+      each.each_landmark(one),
+      sections.figures(one, share),
     ]
   parts += [sections.training([run]), sections.setting(run, found[0])]
   return {

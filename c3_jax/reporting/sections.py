@@ -1,7 +1,6 @@
 """The sections of one run's page, as HTML; "" where nothing is to show."""
 
 from c3_jax import evaluation
-from c3_jax.figures.canvas import landmark_colours
 from c3_jax.reporting import charts, repeat, words
 from c3_jax.reporting.markup import (
   details,
@@ -12,11 +11,7 @@ from c3_jax.reporting.markup import (
   table,
 )
 
-# Figure -> what it shows.
-LANDMARKS = (
-  "Test images, or training images where there are none. A landmark has one "
-  "colour in all images."
-)
+# Figure -> its title, what it shows.
 FIGURES = {
   "swaps.png": (
     "Swaps",
@@ -38,7 +33,6 @@ FIGURES = {
     "How many test images have an error below a value.",
   ),
 }
-FAULTS = {"merged": "merged", "still": "still", "border": "at the border"}
 
 
 def tiles(run, found):
@@ -61,8 +55,7 @@ def tiles(run, found):
     good = quality["k"] - len(bad)
     cells.append((f"{good} of {quality['k']}", "landmarks without a fault"))
   if run.steps:
-    took = run.seconds
-    about = "steps" if took is None else f"steps in {words.duration(took)}"
+    about = f"steps of {run.config['batch_size']} images"
     cells.append((f"{run.steps:,}", about))
   inside = "".join(
     f"<div><b>{escape(value)}</b><span>{escape(about)}</span></div>"
@@ -73,7 +66,7 @@ def tiles(run, found):
 
 def landmarks(found, share):
   """Shows images with landmarks."""
-  about = LANDMARKS
+  about = f"{found.split.capitalize()} images. A landmark has one colour."
   if (found.report or {}).get("regressor"):
     about += (
       " White crosses are annotated points that training never saw, white "
@@ -128,92 +121,6 @@ def _rows(part):
     ("same network, untrained", baseline["untrained"], ""),
     ("mean shape", baseline["mean_shape"], ""),
   ]
-
-
-def each_landmark(found):
-  """Shows a table with a row for each landmark."""
-  quality, report = found.quality, found.report or {}
-  if quality is None:
-    return ""
-  each, k = quality["landmarks"], quality["k"]
-  mirror = quality.get("mirror") or {}
-  backward = (report.get("backward") or {}).get("intercept", {})
-  backward = backward.get("per_landmark")
-  flow = report.get("consistency", {}).get("flow_per_landmark")
-  head = ["", "after a known warp", "confidence", "spread", "nearest"]
-  head += ["backward error"] if backward else []
-  head += ["by flow"] if flow else []
-  head += ["mirror partner"] if mirror else []
-  head += ["fault"]
-  rows = []
-  for i in range(k):
-    row = [
-      chip(i, k),
-      _share(each["consistency"][i], each["in_place"][i]),
-      number(each["confidence"][i]),
-      number(each["spread"][i], ".1f"),
-      number(each["nearest"][i], ".1f"),
-    ]
-    row += [number(backward[i], ".1f")] if backward else []
-    row += [number(flow[i], ".1f")] if flow else []
-    row += [_partner(i, k, mirror)] if mirror else []
-    rows.append([*row, _faults(i + 1, quality["faults"])])
-  about = (
-    f"From {quality['images']:,} images. <b>After a known warp</b>: the "
-    "distance between where a random rotation, scale and shift takes a "
-    "landmark and where it is found; the bar is full where it did not follow. "
-    "<b>Spread</b>: how far it moves between images. <b>Nearest</b>: the "
-    "distance to its nearest neighbour. All in % of the image side. "
-    "<b>Confidence</b>, 0 to 1: how concentrated its map is."
-  )
-  if backward:
-    about += (
-      " <b>Backward error</b>: the landmark estimated from the annotated "
-      f"points, in % of the {escape(report['normaliser'])}."
-    )
-  if flow:
-    about += (
-      " <b>By flow</b>: carried to another image by matching features, in % of "
-      "the side."
-    )
-  if mirror:
-    about += (
-      " <b>Mirror partner</b>: the landmark that lies there in the mirrored "
-      f"image, and how near; in {mirror['swapped']:.1f} % of the images a pair "
-      "has changed sides."
-    )
-  return section("Landmark by landmark", table(head, rows, "each"), about=about)
-
-
-def chip(i, k):
-  """Makes a dot of the colour of landmark i of k, with its number."""
-  red, green, blue = (round(255 * x) for x in landmark_colours(k)[i])
-  return (
-    f'<span class="chip" style="background:rgb({red},{green},{blue})"></span>'
-    f"{i + 1}"
-  )
-
-
-def _share(off, in_place):
-  """Makes a number with a bar that is full where nothing was followed."""
-  if off is None:
-    return number(off)
-  share = min(100, 100 * off / in_place) if in_place else 100
-  return (
-    f'<span class="meter"><span style="width:{share:.0f}%"></span></span>'
-    f"{off:.1f}"
-  )
-
-
-def _partner(i, k, mirror):
-  partner = mirror["partner"][i] - 1
-  name = "itself" if partner == i else chip(partner, k)
-  return f'{name} <span class="faint">{mirror["distance"][i]:.1f}</span>'
-
-
-def _faults(i, faults):
-  found = [FAULTS[name] for name, where in faults.items() if i in where]
-  return "".join(f'<span class="badge">{name}</span>' for name in found)
 
 
 def diagnosis(found):
@@ -308,6 +215,8 @@ def setting(run, found):
     "What is seen": words.images(config),
     "Network": words.network(config),
     "Optimiser": words.optimiser(config),
+    "Time": run.seconds
+    and (f"{words.duration(run.seconds)} for the steps, without compiling"),
     "Checkpoint": f"step {quality['step']:,}" if "step" in quality else None,
     "Version": f"c3_jax {quality['version']}" if "version" in quality else None,
   }

@@ -89,13 +89,14 @@ def _plain(name):
 def _objects(content, images):
   """Finds the points of images: {id of an image: [P, 2]}."""
   names = {
-    category["id"]: category.get("keypoints") for category in _named(content)
+    category["id"]: category["keypoints"] for category in _named(content)
   }
   found, of_category = {}, set()
   for each in content["annotations"]:
     if each.get("iscrowd") or not each.get("keypoints"):
       continue
     number, category = each["image_id"], each.get("category_id")
+    json_files.check(category, (int, str, None), "category_id")
     if number not in images:
       raise ValueError(f"an object is of image {number}, which is not listed")
     file = images[number]["file_name"]

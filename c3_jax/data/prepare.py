@@ -13,7 +13,7 @@ from absl import flags
 
 from c3_jax.data.datasets import aflw, celeba, folder, lists, lsun, pf_pascal
 from c3_jax.errors import UserError
-from c3_jax.runtime import cli
+from c3_jax.runtime import cli, files
 
 
 def define_flags():
@@ -88,15 +88,15 @@ class Check(NamedTuple):
 def _checksum(path):
   expected = CHECKSUMS[path.name]
   kind = "md5" if len(expected) == 32 else "sha256"
-  found = hashlib.new(kind, path.read_bytes()).hexdigest()
+  found = hashlib.new(kind, files.read_bytes(path)).hexdigest()
   return Check(f"{kind} of {path.name}", found, expected)
 
 
 def check_celeba(root):
   """Yields the checks of CelebA and MAFL."""
   images = celeba.find_images(root)
-  files = sum(name.endswith(".jpg") for name in os.listdir(images))
-  yield Check(f"images in {images.name}", files, 202599)
+  count = sum(name.endswith(".jpg") for name in os.listdir(images))
+  yield Check(f"images in {images.name}", count, 202599)
   path, partition = celeba.read_partition(root)
   lists.check_files(images, list(partition), path)
   celeba.check_release(images / next(iter(partition)))

@@ -7,6 +7,7 @@ Pillow decodes GIF and TIFF files of more than one page.
 import contextlib
 import itertools
 import logging
+import math
 import os
 from typing import NamedTuple
 
@@ -133,12 +134,10 @@ def _video(path):
   capture = _open_video(path)
   try:
     promised, number = capture.get(cv2.CAP_PROP_FRAME_COUNT), 0
-    while True:
-      good, image = capture.read()
-      if not good:
-        break
+    while (image := _next(capture, path)) is not None:
       seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-      yield ClipFrame(number, seconds, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+      known = math.isfinite(seconds)
+      yield ClipFrame(number, seconds if known else None, image)
       number += 1
   finally:
     capture.release()
@@ -150,6 +149,16 @@ def _video(path):
       number,
       promised,
     )
+
+
+def _next(capture, path):
+  """Decodes the next frame, uint8 [h, w, 3]; None at the end."""
+  try:
+    good, image = capture.read()
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if good else None
+  except (cv2.error, MemoryError) as error:
+    reason = files.reason(error)
+    raise Unreadable(f"{path} cannot be read: {reason}") from error
 
 
 def rate(path):
@@ -171,9 +180,9 @@ def length(path):
     capture = _open_video(path)
   except Exception:
     return 0  # `frames` says what is wrong.
-  count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+  count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
   capture.release()
-  return max(0, count)
+  return int(count) if 0 <= count < 2**31 else 0
 
 
 def read_clip(path, frame, *, numbers=None, size=_BATCH):

@@ -112,6 +112,7 @@ _TWICE = {"image_id": 3, "category_id": 5, "keypoints": _POINTS}
     (_changed("images", 0, "split", value="val"), "split 'val'"),
     (_changed("annotations", 0, "image_id", value=99), "99, which is not"),
     (_changed("annotations", 0, "keypoints", value=[1, 2]), "2 numbers"),
+    (_changed("annotations", 0, "category_id", value=[5]), "category_id"),
     (
       _changed("annotations", 0, "keypoints", value=[1, 2, 2, 3, None, 2]),
       "keypoints of a.png",

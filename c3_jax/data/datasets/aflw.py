@@ -18,14 +18,18 @@ points of mtfl count from 1, those of lmdis are taken to count from 0.
 
 import csv
 import io
+import os
 import subprocess
 import sys
 
 import numpy as np
 
+from c3_jax.data.contract import Dataset
 from c3_jax.data.datasets import lists
 from c3_jax.data.scan import scan
 from c3_jax.errors import UserError
+from c3_jax.geometry import Frame
+from c3_jax.runtime import files
 
 RELEASES = ("lmdis", "mtfl")
 POINTS = 5
@@ -78,6 +82,7 @@ numpy.savez(sys.stdout.buffer, **{name: found[name] for name in ("gt", "hw")})
 def _read_mat(path):
   """Reads gt and hw of a MATLAB file in a process of its own: two arrays."""
   try:
+    files.open_regular(path).close()
     done = subprocess.run(
       [sys.executable, "-I", "-c", _PROGRAM, path],
       capture_output=True,
@@ -86,15 +91,18 @@ def _read_mat(path):
     if done.returncode < 0:
       raise ValueError(f"its reader ended by signal {-done.returncode}")
     if done.returncode:
-      raise ValueError(done.stderr.decode(errors="replace").splitlines()[-1])
+      lines = done.stderr.decode(errors="replace").splitlines()
+      raise ValueError((lines or ["its reader failed"])[-1])
     with np.load(io.BytesIO(done.stdout), allow_pickle=False) as arrays:
       points, sizes = arrays["gt"], arrays["hw"]
     if not all(np.isfinite(x.astype(float)).all() for x in (points, sizes)):
       raise ValueError("a number is not finite")
     return points, sizes
-  except (ValueError, subprocess.TimeoutExpired) as error:
+  # The child's answer may be of any kind, or cut short.
+  except Exception as error:
     raise UserError(
-      f"{path} is not a MATLAB file with gt and hw ({error}); download it "
+      f"{path} is not a MATLAB file with gt and hw ({files.reason(error)}); "
+      "download it "
       "again."
     ) from error
 
@@ -151,7 +159,14 @@ def _numbers(path, cells):
   return numbers
 
 
-def load_aflw(root, frame, *, split, release, cache):
+def load_aflw(
+  root: str | os.PathLike,
+  frame: Frame,
+  *,
+  split: str,
+  release: str,
+  cache: bool,
+) -> Dataset:
   """Loads one split of a release; "fit" has the images of "train"."""
   images, names, pixels, sizes = read_split(
     root, split="test" if split == "test" else "train", release=release

@@ -22,24 +22,26 @@ import re
 import numpy as np
 
 from c3_jax.data import find, video
+from c3_jax.data.contract import Dataset
 from c3_jax.data.datasets import lists
 from c3_jax.data.datasets import rows as annotations
 from c3_jax.data.datasets.rows import SPLITS, Row
 from c3_jax.data.scan import scan
 from c3_jax.errors import UserError
+from c3_jax.geometry import Frame
 from c3_jax.runtime import files
 
 
 def load_folder(
-  root,
-  frame,
+  root: str | os.PathLike,
+  frame: Frame,
   *,
-  split,
-  landmarks="landmarks.csv",
-  extra_root="",
-  every=10,
-  cache=True,
-):
+  split: str,
+  landmarks: str = "landmarks.csv",
+  extra_root: str | os.PathLike = "",
+  every: int = 10,
+  cache: bool = True,
+) -> Dataset | None:
   """Loads one split of a folder, sorted by file name; frames of clips last.
 
   Args:
@@ -236,7 +238,7 @@ def _parse(path, line, header, points, cells):
     )
   number = row.get("frame") or None
   if number is not None:
-    if not number.isdecimal():
+    if not number.isdecimal() or len(number) > 9:
       raise UserError(
         f"{where}: {number!r} in column 'frame' is not the number of a frame; "
         "count from 0, and leave it empty for images."

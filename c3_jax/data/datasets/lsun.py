@@ -13,9 +13,12 @@ import os
 import struct
 import weakref
 
+from c3_jax.data.contract import Dataset
 from c3_jax.data.datasets import folder, lists
 from c3_jax.data.scan import scan
 from c3_jax.errors import UserError
+from c3_jax.geometry import Frame
+from c3_jax.runtime import files
 
 # What LMDB begins a header with, and in it: size of a page, last page, number
 # of the transaction.
@@ -68,7 +71,7 @@ def _check_size(path):
   """
   file = os.path.join(path, "data.mdb")
   headers = []
-  with open(file, "rb") as database:
+  with files.open_regular(file, largest=2**60) as database:
     size = os.fstat(database.fileno()).st_size
     page = None
     for _ in range(2):  # Each on a page of its own.
@@ -109,7 +112,15 @@ def find_source(root, category):
   return lists.find(root, *CATEGORIES[category])
 
 
-def load_lsun(root, frame, *, split="train", category, cache, limit=0):
+def load_lsun(
+  root: str | os.PathLike,
+  frame: Frame,
+  *,
+  split: str = "train",
+  category: str,
+  cache: bool,
+  limit: int = 0,
+) -> Dataset | None:
   """Loads a category, or its first `limit` > 0 images; "train" alone exists."""
   if split != "train":
     return None

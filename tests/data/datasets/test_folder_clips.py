@@ -91,6 +91,7 @@ def test_a_clip_of_a_test_frame_is_never_trained_on(root):
     (["a.png,3,test,1,2"], "line 2: a.png: give the number of the frame"),
     (["m.mp4,-1,test,1,2"], "line 2: '-1' in column 'frame'"),
     (["m.mp4,1.5,test,1,2"], "line 2: '1.5' in column 'frame'"),
+    ([f"m.mp4,{'9' * 5000},test,1,2"], "in column 'frame'"),
     (["m.mp4,1,test,1,2"] * 2, "line 3: m.mp4#1 is listed already in line 2"),
     (["m.mp4,99,test,1,2"], "m.mp4#99 cannot be decoded"),
   ],

@@ -11,7 +11,9 @@ Prediction with a trained run:
 The commands, `c3-jax train` among them, are listed by `c3-jax --help`.
 """
 
+import os
 import sys
+from typing import TYPE_CHECKING
 
 from c3_jax.errors import UserError
 from c3_jax.runtime import stop
@@ -21,12 +23,21 @@ from c3_jax.runtime import stop
 if sys.argv[:1] == ["-m"] and stop.is_command(sys.orig_argv):
   stop.at_once()
 
+if TYPE_CHECKING:
+  from c3_jax.inference import Predictor
+
 __all__ = ["UserError", "__version__", "load"]
 
 __version__ = "0.2.0"
 
 
-def load(workdir, step=None, *, regressor="", batch_size=32):
+def load(
+  workdir: str | os.PathLike,
+  step: int | None = None,
+  *,
+  regressor: str | os.PathLike = "",
+  batch_size: int = 32,
+) -> "Predictor":
   """Loads a trained run: a `c3_jax.inference.Predictor`.
 
   Args:

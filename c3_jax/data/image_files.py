@@ -15,6 +15,7 @@ import io
 import logging
 import os
 import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -92,7 +93,13 @@ class Batch(NamedTuple):
     return good
 
 
-def read_batches(files, frame, batches=None, *, reader=None):
+def read_batches(
+  files: Sequence,
+  frame: geometry.Frame,
+  batches: Iterable[np.ndarray] | None = None,
+  *,
+  reader: Callable[[int], bytes] | None = None,
+) -> Iterator[Batch]:
   """Reads image files on as many threads as there are cores.
 
   Yields `Batch` after `Batch`, in order; only a few are read ahead.

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ml_collections import ConfigDict
+
 from c3_jax.data import fake, in_memory, published, synthetic
 from c3_jax.data.contract import Dataset
 from c3_jax.data.datasets import (
@@ -37,7 +39,7 @@ class Splits:
   test: Dataset | None
 
 
-def load_splits(config) -> Splits:
+def load_splits(config: ConfigDict) -> Splits:
   """Loads the splits of the dataset that `config.data` names.
 
   Raises:
@@ -47,7 +49,7 @@ def load_splits(config) -> Splits:
     return Splits(**{split: _load(config, root, split) for split in SPLITS})
 
 
-def load_split(config, split) -> Dataset | None:
+def load_split(config: ConfigDict, split: str) -> Dataset | None:
   """Loads "train", "fit" or "test" alone, as `load_splits` does."""
   with _root(config.data) as root:
     return _load(config, root, split)

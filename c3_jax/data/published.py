@@ -1,5 +1,7 @@
 """What published protocols see of the image files of a dataset."""
 
+from ml_collections import ConfigDict
+
 from c3_jax.errors import UserError
 from c3_jax.geometry import Frame
 
@@ -17,7 +19,7 @@ _DEFAULTS = {"aflw": "imm", "pf_pascal": "ncnet"}
 CUSTOM = "custom"
 
 
-def frame_of(config) -> Frame:
+def frame_of(config: ConfigDict) -> Frame:
   """Reads what a run sees of image files.
 
   That is what the protocol says that `config.data` names or, without one, that

@@ -1,6 +1,7 @@
 """Images -> network -> landmarks, for whole datasets and for new images."""
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,9 @@ from c3_jax.models.c3 import C3
 from c3_jax.runtime import parallel
 
 
-def landmark_function(model, image_size, *, certainty=False):
+def landmark_function(
+  model: C3, image_size: int, *, certainty: bool = False
+) -> Callable:
   """Makes the pmapped detector of a `C3`: (variables, batch) -> landmarks.
 
   They are [n, k, 2] in [-1, 1] of the frame, whose side is image_size; with

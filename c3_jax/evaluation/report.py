@@ -34,7 +34,7 @@ def evaluate(subject: Subject) -> dict:
   return report
 
 
-def table(report):
+def table(report: dict) -> str:
   """Lays the numbers of a report out as text, each with its convention."""
   lines = [f"{report['dataset']}: K = {report['k']}, step {report['step']}"]
   if "error" in report:
@@ -115,9 +115,7 @@ def pair_lines(report):
     ]
     if agreeing["flow"] is not None:
       share = f"{agreeing['share']:.0f} %"
-      rows.insert(
-        1, (f"by flow, the {share} that come back", agreeing["flow"])
-      )
+      rows.insert(1, (f"by flow, the {share} that come back", agreeing["flow"]))
     lines += _block(
       "annotated points carried to another image, distance / normaliser, %",
       rows,

@@ -19,7 +19,7 @@ ROW = 8
 CARRIED = 5
 
 
-def draw_run(subject: Subject, report=None):
+def draw_run(subject: Subject, report: dict | None = None) -> None:
   """Draws the figures of a trained model into its figures[/NAME].
 
   `report` is that of `evaluation.evaluate`, where there is one.

@@ -6,6 +6,7 @@ below, the landmarks that either run's flow carries, beside those detected.
 
 import logging
 import os
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -40,7 +41,9 @@ class Side(NamedTuple):
   carried: np.ndarray
 
 
-def two_runs(path, workdirs):
+def two_runs(
+  path: str | os.PathLike, workdirs: Sequence[str | os.PathLike]
+) -> None:
   """Draws two runs on the first test images of the first one, as a PNG.
 
   Args:

@@ -12,7 +12,7 @@ by their two ends:
   file              pixels of an image file, of which a `Frame` sees a part
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,11 +25,12 @@ from c3_jax.errors import UserError
 AnyArray = Array | np.ndarray
 Points = Float[AnyArray, "*n 2"]
 Pixels = Real[AnyArray, "*n 2"]
+Size = Any  # A length in pixels, or (width, height), or an array of these.
 
 CROPS = ("square", "imm", "dve")
 
 
-def coords_to_pixels(points: Points, size) -> Points:
+def coords_to_pixels(points: Points, size: Size) -> Points:
   """Maps coordinates in [-1, 1] to pixels, 0 = centre of the first pixel.
 
   `size` is the image side in pixels, or (width, height), or an array of these
@@ -38,7 +39,7 @@ def coords_to_pixels(points: Points, size) -> Points:
   return ((points + 1) * _like(points, size) - 1) / 2
 
 
-def pixels_to_coords(pixels: Pixels, size) -> Points:
+def pixels_to_coords(pixels: Pixels, size: Size) -> Points:
   """Inverts `coords_to_pixels`."""
   return (2 * pixels + 1) / _like(pixels, size) - 1
 
@@ -50,7 +51,7 @@ def _like(points, size):
   return np.asarray(size)
 
 
-def coords_to_corner_pixels(points: Points, size) -> Points:
+def coords_to_corner_pixels(points: Points, size: Size) -> Points:
   """Maps coordinates to float64 pixels in [0, size], 0 = the image's corner.
 
   That is half a pixel more than `coords_to_pixels`.
@@ -58,7 +59,7 @@ def coords_to_corner_pixels(points: Points, size) -> Points:
   return (np.asarray(points, np.float64) + 1) / 2 * size
 
 
-def corner_pixels_to_coords(pixels: Pixels, size) -> Points:
+def corner_pixels_to_coords(pixels: Pixels, size: Size) -> Points:
   """Inverts `coords_to_corner_pixels`."""
   return 2 * np.asarray(pixels, np.float64) / size - 1
 
@@ -87,18 +88,20 @@ def aligned_to_one_based_pixels(
   return points * (side - 1) / 2 + 1 + (side - 1) / 2
 
 
-def cell_centres(n, dtype=float) -> Float[Array, " {n}"]:
+def cell_centres(n: int, dtype: Any = float) -> Float[Array, " {n}"]:
   """Gives the coordinates in [-1, 1] of the centres of n cells."""
   return (2 * jnp.arange(n, dtype=dtype) + 1) / n - 1
 
 
-def grid(height, width, dtype=float) -> Float[Array, "{height} {width} 2"]:
+def grid(
+  height: int, width: int, dtype: Any = float
+) -> Float[Array, "{height} {width} 2"]:
   """Gives (x, y) in [-1, 1] of the centre of every cell of a map."""
   x, y = jnp.meshgrid(cell_centres(width, dtype), cell_centres(height, dtype))
   return jnp.stack([x, y], -1)
 
 
-def crop_box(crop, width, height):
+def crop_box(crop: str, width: Size, height: Size) -> tuple[Size, ...]:
   """Gives the box of an image file that is loaded.
 
   Args:
@@ -179,7 +182,7 @@ class Frame(NamedTuple):
 
 
 def centre_crop(
-  images: Shaped[AnyArray, "b s s c"], size
+  images: Shaped[AnyArray, "b s s c"], size: int
 ) -> Shaped[AnyArray, "b {size} {size} c"]:
   """Cuts the central size x size pixels of loaded images."""
   top = (images.shape[1] - size) // 2
@@ -187,7 +190,7 @@ def centre_crop(
 
 
 def network_input(
-  images: UInt8[AnyArray, "b s s 3"], size
+  images: UInt8[AnyArray, "b s s 3"], size: int
 ) -> Float[AnyArray, "b {size} {size} 3"]:
   """Turns loaded images into what the network sees: float32 in [0, 1].
 

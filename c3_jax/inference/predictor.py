@@ -47,7 +47,13 @@ class Landmarks(NamedTuple):
   swapped: np.ndarray | None = None
 
 
-def load(workdir, step=None, *, regressor="", batch_size=32) -> "Predictor":
+def load(
+  workdir: str | os.PathLike,
+  step: int | None = None,
+  *,
+  regressor: str | os.PathLike = "",
+  batch_size: int = 32,
+) -> "Predictor":
   """Reads a trained model, and nothing else, from the folder of its run.
 
   Args:

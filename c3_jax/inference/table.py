@@ -25,18 +25,18 @@ SMOOTH = ("none", "one-euro")
 
 
 def write_landmarks(
-  workdir,
-  images,
-  out,
+  workdir: str | os.PathLike,
+  images: str,
+  out: str | os.PathLike,
   *,
-  overlay="",
-  regressor="",
-  batch_size=32,
-  step=None,
-  overwrite=False,
-  smooth="none",
-  mirror_check=False,
-):
+  overlay: str | os.PathLike = "",
+  regressor: str | os.PathLike = "",
+  batch_size: int = 32,
+  step: int | None = None,
+  overwrite: bool = False,
+  smooth: str = "none",
+  mirror_check: bool = False,
+) -> None:
   """Writes the landmarks of image files and clips into a file.
 
   Args:

@@ -7,6 +7,7 @@ side. `report` is the command.
 """
 
 import logging
+import os
 import pathlib
 
 from c3_jax.runtime import files
@@ -16,7 +17,7 @@ logger = logging.getLogger(__name__)
 NAME = "report.html"
 
 
-def write_beside(workdir):
+def write_beside(workdir: str | os.PathLike) -> None:
   """Writes workdir/report.html; what goes wrong is a warning.
 
   The report is a by-product: it never costs a run that took hours.

@@ -8,6 +8,7 @@ It reads config.json and one checkpoint: no data, no weights of others, no
 TensorFlow.
 """
 
+import os
 from typing import Any, NamedTuple
 
 import ml_collections
@@ -37,7 +38,9 @@ class Trained(NamedTuple):
   step: int
 
 
-def load_trained(workdir, step=None) -> Trained:
+def load_trained(
+  workdir: str | os.PathLike, step: int | None = None
+) -> Trained:
   """Reads config.json and a checkpoint of a run.
 
   Args:

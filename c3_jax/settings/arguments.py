@@ -11,6 +11,8 @@ All four see the same number of images after the same stage `pairs`.
 """
 
 import re
+from collections.abc import Sequence
+from typing import Any
 
 # Type of a default -> values as they are shown and as they match, conversion.
 KINDS = {
@@ -20,7 +22,9 @@ KINDS = {
 }
 
 
-def parse(argument, *, variants=(), **defaults):
+def parse(
+  argument: str, *, variants: Sequence[str] = (), **defaults: Any
+) -> tuple[set[str], dict[str, Any]]:
   """Reads "name,key=value" with the types of the defaults.
 
   Args:

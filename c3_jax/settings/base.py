@@ -11,7 +11,7 @@ def warp(**given):
   return {name: float(given.get(name, 0)) for name in names}
 
 
-def paper(*, k, cycle, flow):
+def paper(*, k: int, cycle: bool, flow: bool) -> ml_collections.ConfigDict:
   """Makes the paper's config, without data: every key of every config.
 
   Args:

@@ -37,7 +37,7 @@ def path_of(name):
   )
 
 
-def load(text):
+def load(text: str) -> ml_collections.ConfigDict:
   """Makes the config of `--config=`.
 
   Args:

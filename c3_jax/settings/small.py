@@ -1,9 +1,11 @@
 """Changes to the paper's settings for small networks and short runs."""
 
+from ml_collections import ConfigDict
+
 from c3_jax.settings.stages import STAGES
 
 
-def from_scratch(config):
+def from_scratch(config: ConfigDict) -> None:
   """Adds the terms that networks without ImageNet weights need.
 
   L_warp, which landmarks that encode a colour cannot satisfy; L_apart, which
@@ -15,7 +17,7 @@ def from_scratch(config):
     config.stages[name].weights.update(warp=1.0, apart=0.5)
 
 
-def shrink(config, *, image_size, load_size):
+def shrink(config: ConfigDict, *, image_size: int, load_size: int) -> None:
   """Turns the paper's config into one that learns on two CPU cores.
 
   What mattered, in this order: an appearance map averaged over space, so that
@@ -52,7 +54,7 @@ def shrink(config, *, image_size, load_size):
   from_scratch(config)
 
 
-def quick(config):
+def quick(config: ConfigDict) -> None:
   """Turns a small config into one that passes all stages in seconds."""
   config.data.update(image_size=16, load_size=20)
   config.batch_size, config.eval.batch_size = 8, 20

@@ -1,5 +1,7 @@
 """The stages of a run: their terms, their lengths, which of them run."""
 
+from ml_collections import ConfigDict
+
 STAGES = ("pairs", "flow", "cycle")
 
 
@@ -16,7 +18,7 @@ TERMS = (
 )
 
 
-def terms(**given):
+def terms(**given: float) -> dict[str, float]:
   """Makes the weights of all terms; 0, the default, is not computed."""
   return {name: float(given.get(name, 0)) for name in TERMS}
 
@@ -46,7 +48,7 @@ def cell(*, cycle, flow):
   }
 
 
-def select(config, names):
+def select(config: ConfigDict, names: str) -> None:
   """Leaves out stages, by setting their lengths to 0.
 
   Args:

@@ -11,10 +11,14 @@ Img/ or one folder deeper; its lists may be the .csv files of Kaggle's copy.
 Points are used as pixels with 0 at the centre of the first one.
 """
 
+import os
+
 from c3_jax.data import image_files
+from c3_jax.data.contract import Dataset
 from c3_jax.data.datasets import lists
 from c3_jax.data.scan import scan
 from c3_jax.errors import UserError
+from c3_jax.geometry import Frame
 
 SIZE = (178, 218)
 EXCLUDE = ("mafl_test", "mafl", "identity")
@@ -145,7 +149,15 @@ def check_release(path):
     )
 
 
-def load_celeba(root, frame, *, split, exclude, cache, name="celeba"):
+def load_celeba(
+  root: str | os.PathLike,
+  frame: Frame,
+  *,
+  split: str,
+  exclude: str,
+  cache: bool,
+  name: str = "celeba",
+) -> Dataset:
   """Loads one split; "fit" and "test" are MAFL's.
 
   `name` "mafl" learns from MAFL's training images alone, "celeba" from what

@@ -1,11 +1,15 @@
 """Datasets that `c3_jax.pack` wrote: one .npz file a split."""
 
+import os
+
 from c3_jax.data import in_memory, pairs
+from c3_jax.data.contract import Dataset
 from c3_jax.errors import UserError
+from c3_jax.geometry import Frame
 from c3_jax.runtime import arrays
 
 
-def load_packed(path, frame):
+def load_packed(path: str | os.PathLike, frame: Frame) -> Dataset:
   """Reads a packed split: an ArrayDataset or PairDataset.
 
   The file keeps the crop rule it was packed by.

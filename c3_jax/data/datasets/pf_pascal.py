@@ -13,6 +13,7 @@ pairs are therefore also marked as `pair_disjoint` and `image_disjoint`, see
 """
 
 import csv
+import os
 import pathlib
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from c3_jax.data import pairs
 from c3_jax.data.datasets import lists
 from c3_jax.data.scan import read_good
 from c3_jax.errors import UserError
+from c3_jax.geometry import Frame
 
 SIDES = ("source", "target")
 SPLITS = {"train": "train", "fit": "val", "test": "test"}
@@ -132,7 +134,9 @@ def find_images(root):
   )
 
 
-def load_pf_pascal(root, frame, *, split):
+def load_pf_pascal(
+  root: str | os.PathLike, frame: Frame, *, split: str
+) -> pairs.PairDataset:
   """Loads one split, always into memory; "fit" is the validation list.
 
   Returns:

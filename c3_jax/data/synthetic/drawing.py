@@ -14,7 +14,14 @@ import numpy as np
 from flax import struct
 
 from c3_jax.data.synthetic import head
-from c3_jax.data.synthetic.head import EYE_U, EYE_V, MOUTH_U, MOUTH_V, NOSE_V
+from c3_jax.data.synthetic.head import (
+  EYE_U,
+  EYE_V,
+  MOUTH_U,
+  MOUTH_V,
+  NOSE_V,
+  HeadPose,
+)
 from c3_jax.geometry import cell_centres
 
 _EAR_V = 0.06
@@ -160,7 +167,14 @@ def _scene(pose, a, xy, width):
   return jnp.clip(p, 0, 1)
 
 
-def render(pose, appearance, *, size, extent=1.0, supersample=2):
+def render(
+  pose: HeadPose,
+  appearance: Appearance,
+  *,
+  size: int,
+  extent: float = 1.0,
+  supersample: int = 2,
+) -> jax.Array:
   """Draws one face.
 
   Args:

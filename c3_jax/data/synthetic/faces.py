@@ -1,6 +1,7 @@
 """The examples of a seed: synthetic faces, drawn when they are asked for."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -116,7 +117,7 @@ def _pose_batch(key, indices):
   return jax.vmap(example)(indices)
 
 
-def posed(seed, *, split, n):
+def posed(seed: int, *, split: str, n: int) -> tuple[HeadPose, np.ndarray]:
   """Gives ("pose", "points") of `dataset` without drawing an image."""
   key = _stream(seed, split)
   # Always whole batches: one compilation, and the same rounding whatever n.
@@ -206,7 +207,7 @@ class Faces:
     return np.array(self[:], dtype, copy=copy)
 
 
-def dataset(seed, *, split, n, **options):
+def dataset(seed: int, *, split: str, n: int, **options: Any) -> dict[str, Any]:
   """Draws n faces of a split, as `Faces`, with what is known of them.
 
   Returns:

@@ -155,7 +155,9 @@ def surface_coords(pose, xy):
   return jnp.stack([u, v], -1), squared_z > 0
 
 
-def correspondence(pose_from, pose_to, xy):
+def correspondence(
+  pose_from: HeadPose, pose_to: HeadPose, xy: jax.Array
+) -> tuple[jax.Array, jax.Array]:
   """Matches points of one image to another (push: from -> to).
 
   Args:
@@ -172,7 +174,7 @@ def correspondence(pose_from, pose_to, xy):
   return xy_to, on_face & visible
 
 
-def landmarks(pose):
+def landmarks(pose: HeadPose) -> jax.Array:
   """Gives the five landmarks of a face: [5, 2], (x, y) in [-1, 1].
 
   They are the canonical points LANDMARKS_UV, moved by the expression like any

@@ -77,10 +77,16 @@ def get_config(args, seed):
   return config.lock()
 
 
-def run(config: ml_collections.ConfigDict, workdir):
-  """Trains and measures a variant: what a row of the file says."""
+def run(config: ml_collections.ConfigDict, workdir, *, hidden=True):
+  """Trains and measures a variant: what a row of the file says.
+
+  `hidden` keeps the test images away.
+  """
   start = time.monotonic()
-  made = Experiment.of(config, workdir, without_test(load_splits(config)))
+  splits = load_splits(config)
+  made = Experiment.of(
+    config, workdir, without_test(splits) if hidden else splits
+  )
   with loop.start(made):
     trained = time.monotonic() - start
   run = load_trained(workdir)

@@ -1,6 +1,8 @@
 """Ports PyTorch's ImageNet weights of the backbone and the VGG.
 
 python -m c3_jax.port_weights --resnet50=FILE --vgg16=FILE --out=DIR
+
+A VGG may also come from Keras' HDF5 files, with --vgg_input=caffe.
 """
 
 import datetime
@@ -14,7 +16,7 @@ import safetensors.numpy
 from absl import flags
 
 from c3_jax.errors import UserError
-from c3_jax.models import porting, weight_files
+from c3_jax.models import keras_vgg, porting, vgg_input, weight_files
 from c3_jax.runtime import cli
 from c3_jax.runtime.output import Output
 
@@ -25,9 +27,22 @@ PICKLES = (".pth", ".pt", ".bin")
 def define_flags():
   """Defines the flags of this command."""
   for network in porting.NETWORKS:
+    keras = ", or .h5 of Keras" if network.startswith("vgg") else ""
     cli.define_path(
-      network, "", f"Weights of {network}: .safetensors, or .pth of PyTorch."
+      network,
+      "",
+      f"Weights of {network}: .safetensors, or .pth of PyTorch{keras}.",
     )
+  words = "; ".join(
+    f"{name}: {x.words}" for name, x in vgg_input.INPUTS.items()
+  )
+  flags.DEFINE_enum(
+    "vgg_input",
+    None,
+    vgg_input.NAMES,
+    "What images the VGG's weights take. imagenet, the default but of .h5: RGB "
+    f"normalised as in PyTorch; {words}.",
+  )
   cli.define_out("Folder of the ported weights.")
 
 
@@ -38,8 +53,13 @@ def program():
   if not files:
     options = ", ".join(f"--{network}=FILE" for network in porting.NETWORKS)
     raise UserError(f"no weights are given: use one or more of {options}.")
+  images = flags.FLAGS.vgg_input
+  if images and not any(network.startswith("vgg") for network in files):
+    raise UserError(
+      "--vgg_input is about a VGG, and none is given: leave it out."
+    )
   ported = {
-    network: port_file(pathlib.Path(file), network)
+    network: port_file(pathlib.Path(file), network, images)
     for network, file in files.items()
   }
   pathlib.Path(flags.FLAGS.out).mkdir(parents=True, exist_ok=True)
@@ -57,20 +77,38 @@ def program():
     print(f"{path}: {count:,} numbers from {about['source']}", flush=True)
 
 
-def port_file(path, network):
+def port_file(path, network, images=None):
   """Reads the file of a network: (variables, about) for `weight_files.save`.
+
+  `images` is a name of `vgg_input.NAMES`: what a VGG's weights take. None is
+  "imagenet", but of Keras' files, which must say.
 
   Raises:
     UserError: the file cannot be read, or holds something else.
   """
+  is_vgg, is_keras = (
+    network.startswith("vgg"),
+    path.suffix in keras_vgg.SUFFIXES,
+  )
+  if is_vgg and is_keras and not images:
+    raise UserError(
+      f"{path} does not say what images its weights take: add "
+      "--vgg_input=caffe for Keras' own VGG16 and VGG19, --vgg_input=hed for "
+      "HED's, --vgg_input=imagenet for weights that came from PyTorch."
+    )
   variables = porting.port(
     read(path), *porting.NETWORKS[network], origin=path, title=network
   )
+  source = path.name
+  if is_vgg and images not in (None, "imagenet"):
+    variables = vgg_input.fold(variables, images)
+    # Part of the name: the same file for other images is another network.
+    source += f", for input {images}"
   with path.open("rb") as file:
     digest = hashlib.file_digest(file, "sha256").hexdigest()
   return variables, {
     "network": network,
-    "source": path.name,
+    "source": source,
     "source_sha256": digest,
     "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
   }
@@ -84,6 +122,8 @@ def read(path):
   """
   if not path.is_file():
     raise UserError(f"{path} is not a file: give the file of the weights.")
+  if path.suffix in keras_vgg.SUFFIXES:
+    return keras_vgg.read(path)
   if path.suffix == ".safetensors":
     try:
       return safetensors.numpy.load_file(path)
@@ -101,8 +141,8 @@ def read(path):
   if path.suffix in PICKLES:
     return _read_torch(path)
   raise UserError(
-    f"{path} is neither .safetensors nor {', '.join(PICKLES)}: name it by what "
-    "it is."
+    f"{path} is neither .safetensors nor {', '.join(PICKLES)} nor, for a VGG, "
+    f"{keras_vgg.SUFFIXES[0]}: name it by what it is."
   )
 
 

@@ -34,14 +34,16 @@ RESNET = (
 
 
 def vgg_table(arch):
-  """Makes the rows ("convB_I", "features.N"), in the form of `RESNET`.
+  """Makes rows ("convB_I", "features.N", "blockB_convI"), as those of `RESNET`.
 
   N counts the ReLU after each convolution and the pool after each block, too.
+  The last is Keras' name, as `keras_vgg.read` gives it.
   """
   rows, number = [], 0
   for block, count in enumerate(CONVOLUTIONS[arch], start=1):
     for i in range(1, count + 1):
-      rows.append((f"conv{block}_{i}", f"features.{number}"))
+      names = f"features.{number}", f"block{block}_conv{i}"
+      rows.append((f"conv{block}_{i}", *names))
       number += 2
     number += 1
   return tuple(rows)

@@ -57,7 +57,8 @@ def doors():
 def offered():
   """Yields what doors offer: classes, functions and their public methods."""
   for door in doors():
-    for name, thing in vars(door).items():
+    for name in getattr(door, "__all__", vars(door)):
+      thing = getattr(door, name)
       module = getattr(thing, "__module__", None) or ""
       if name[0] == "_" or not module.startswith("c3_jax"):
         continue

@@ -31,12 +31,19 @@ def test_names_of_the_face():
   assert c3_jax.load.__doc__ and c3_jax.__doc__
 
 
-def test_import_is_cheap():
-  """`import c3_jax` loads neither JAX nor NumPy."""
-  code = "import c3_jax, json, sys; print(json.dumps(list(sys.modules)))"
+@pytest.mark.parametrize(
+  "module, dear",
+  [
+    ("c3_jax", {"jax", "numpy", "flax", "absl"}),
+    ("c3_jax.tables", {"jax", "tensorflow", "matplotlib", "scipy", "cv2"}),
+  ],
+)
+def test_import_is_cheap(module, dear):
+  """The face loads neither JAX nor NumPy, tables of runs no JAX."""
+  code = f"import {module}, json, sys; print(json.dumps(list(sys.modules)))"
   status, out, _ = run("-c", code)
   assert status == 0
-  assert not {"jax", "numpy", "flax", "absl"} & set(json.loads(out))
+  assert not dear & set(json.loads(out))
 
 
 def test_load_refuses_what_is_no_run(tmp_path):

@@ -8,7 +8,6 @@ in which a pair has changed sides.
 """
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 # Pull map of `detect`: the mirrored image has at x what the image has at -x.
 MIRROR = np.array([[-1, 0, 0], [0, 1, 0]], np.float32)
@@ -39,8 +38,10 @@ def partners(points, mirrored):
       for i in range(points.shape[1])
     ]
   )
+  from scipy import optimize  # Takes a second to import.
+
   # Of i and j both or none is the other's partner, but for noise.
-  _, partner = linear_sum_assignment(cost + cost.T)
+  _, partner = optimize.linear_sum_assignment(cost + cost.T)
   return partner, cost[np.arange(len(partner)), partner]
 
 

@@ -1,8 +1,8 @@
 """The report of an evaluation: eval/DATASET.json, and its numbers as text."""
 
 from c3_jax.evaluation import mirror
-from c3_jax.evaluation.pairs.evaluator import CHOSEN
 from c3_jax.evaluation.subject import Subject
+from c3_jax.runs.reports import CHOSEN
 from c3_jax.runtime import files
 
 

@@ -27,7 +27,7 @@ SMOOTH = ("none", "one-euro")
 def write_landmarks(
   workdir: str | os.PathLike,
   images: str,
-  out: str | os.PathLike,
+  out: str,
   *,
   overlay: str | os.PathLike = "",
   regressor: str | os.PathLike = "",

@@ -3,7 +3,7 @@
 `facts` reads the folder of a run, `words` says it in sentences, `repeat` makes
 the command that repeats it; `sections`, `each`, `charts` and `markup` make the
 parts of the page, `page` puts them together, `comparison` sets runs side by
-side. `report` is the command.
+side. `report` is the command. `tables` writes tables of runs as Markdown.
 """
 
 import logging

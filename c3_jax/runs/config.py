@@ -6,9 +6,7 @@ import pathlib
 from collections.abc import Iterable
 from typing import Any
 
-import jax
 import ml_collections
-from flax import traverse_util
 from ml_collections import ConfigDict
 
 from c3_jax import settings
@@ -77,6 +75,8 @@ def _check_like(value, default, name):
 
 def write_config(config: ConfigDict, workdir: str | os.PathLike) -> None:
   """Writes config.json: whole, or not at all; process 0 alone."""
+  import jax  # Not at the top: to compare runs needs none of it.
+
   if jax.process_index() == 0:
     files.write_json(
       pathlib.Path(workdir) / "config.json", json.loads(config.to_json())
@@ -87,7 +87,13 @@ def flat(config: ConfigDict | dict) -> dict[str, Any]:
   """Flattens a config, or nested dicts of one, to "a.b.c" -> plain value."""
   if isinstance(config, ml_collections.ConfigDict):
     config = json.loads(config.to_json())
-  return traverse_util.flatten_dict(config, sep=".")
+  items: dict[str, Any] = {}
+  for key, value in config.items():
+    if isinstance(value, dict):
+      items |= {f"{key}.{below}": x for below, x in flat(value).items()}
+    else:
+      items[key] = value
+  return items
 
 
 def under(key: str, prefixes: Iterable[str]) -> bool:

@@ -15,8 +15,7 @@ import platform
 import shutil
 import tempfile
 import time
-
-import jax
+from importlib import metadata
 
 ENTRIES = "*-cache"  # As JAX names them.
 KEEP = 200  # Entries of the shared folder; the oldest go.
@@ -36,7 +35,7 @@ def default_folder():
     base = pathlib.Path(caches) / "c3_jax"
   # A program compiled for one processor can be illegal on another that shares
   # the home folder.
-  name = f"{jax.__version__} {platform.machine()} {_processor()}"
+  name = f"{metadata.version('jax')} {platform.machine()} {_processor()}"
   digest = hashlib.sha256(name.encode()).hexdigest()[:16]
   return pathlib.Path(base) / f"compiled-{digest}"
 
@@ -105,7 +104,7 @@ def choose_convolutions():
   """
   option = "--xla_cpu_experimental_ynn_fusion_type"
   flags = os.environ.get("XLA_FLAGS", "")
-  if jax.__version_info__[:2] == (0, 10) and option not in flags:
+  if metadata.version("jax").startswith("0.10.") and option not in flags:
     os.environ["XLA_FLAGS"] = f"{flags} {option}=-individual_convolution"
 
 
@@ -116,6 +115,8 @@ def enable():
     The `Cache`; None where JAX has a cache already (JAX_COMPILATION_CACHE_DIR),
     or the folder cannot be made.
   """
+  import jax  # Not at the top: commands that compile nothing do without.
+
   if jax.config.jax_compilation_cache_dir:
     return None
   try:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 # Type of a default -> values as they are shown and as they match, conversion.
-KINDS = {
+KINDS: dict[type, tuple] = {
   bool: ("0|1", "0|1|false|true", lambda text: text in ("1", "true")),
   int: ("N", r"\d+", int),
   str: (None, ".+", str),

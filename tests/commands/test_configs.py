@@ -9,10 +9,11 @@ import shutil
 import ml_collections
 import pytest
 
-from c3_jax import figures, settings, tables
+from c3_jax import figures, settings
 from c3_jax.data import fake
 from c3_jax.data.load import load_splits
 from c3_jax.errors import UserError
+from c3_jax.reporting import tables
 from c3_jax.settings.stages import STAGES as STAGE_NAMES
 from c3_jax.training import loop, validate
 from c3_jax.training import setup as setup_lib

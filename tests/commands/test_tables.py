@@ -5,8 +5,8 @@ import statistics
 
 import pytest
 
-from c3_jax import tables
 from c3_jax.errors import UserError
+from c3_jax.reporting import tables
 from configs import celeba, lsun, pf_pascal, synthetic
 
 MAFL = {"paper": "mafl", "name": "imm"}

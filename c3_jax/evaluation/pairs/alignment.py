@@ -31,10 +31,10 @@ import numpy as np
 from c3_jax import geometry
 from c3_jax.errors import UserError
 from c3_jax.geometry import spline
+from c3_jax.runs.reports import READINGS
 
 ALPHAS = (0.05, 0.1, 0.15)
 DEFINITIONS = ("scnet", "image", "box")
-READINGS = ("flow", "landmarks", "combined", "identity")
 KEYS = tuple(f"{name}@{alpha:g}" for name in DEFINITIONS for alpha in ALPHAS)
 SCNET_SIDE = 224
 # Of the gaussian in "combined", in coordinates: a fifth of the side. Chosen

@@ -12,14 +12,13 @@ from c3_jax.evaluation.pairs import (
   transfer,
 )
 from c3_jax.models import flow
+from c3_jax.runs.reports import CHOSEN
 
 MODULES = {
   "alignment": alignment,
   "consistency": consistency,
   "transfer": transfer,
 }
-
-CHOSEN = "scnet@0.1"  # The paper's Table 3.
 
 
 class PairEvaluator:

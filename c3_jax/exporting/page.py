@@ -76,8 +76,8 @@ def _put(contents, folder):
   folder.parent.mkdir(parents=True, exist_ok=True)
   # On the same disk; the parent of an older folder may not be writable.
   beside = folder if folder.exists() else folder.parent
-  with tempfile.TemporaryDirectory(dir=beside, prefix=".") as place:
-    part = pathlib.Path(place, "page")
+  with files.part_folder(beside) as place:
+    part = place / "page"
     part.mkdir()
     for name, data in contents.items():
       (part / name).write_bytes(data)

@@ -153,7 +153,7 @@ def _here():
 def _born(pid):
   """Tells when a process began, in the system's ticks; "" where it ended."""
   try:
-    text = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    text = pathlib.Path(f"/proc/{pid}/stat").read_text(errors="replace")
   except OSError:
     return ""
   # Its name, in brackets, may hold anything.

@@ -135,6 +135,39 @@ def _remove_parts(folder):
           entry.unlink()
 
 
+@contextlib.contextmanager
+def part_folder(parent):
+  """Makes a folder in another, for parts of a result, and removes it.
+
+  What a kill leaves of it goes at the next call.
+
+  Yields:
+    Its path.
+  """
+  for entry in pathlib.Path(parent).glob(".*.parts"):
+    if re.fullmatch(r"\.[0-9a-f]{32}\.parts", entry.name):
+      with contextlib.suppress(OSError), _held(entry) as ours:
+        if ours:
+          shutil.rmtree(entry)
+  place = pathlib.Path(parent, f".{uuid.uuid4().hex}.parts")
+  place.mkdir()
+  try:
+    with _held(place):
+      yield place
+  finally:
+    shutil.rmtree(place, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _held(folder):
+  """Locks a folder for the block, if no other process has: whether it did."""
+  number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+  try:
+    yield _lock(number)
+  finally:
+    os.close(number)
+
+
 def _lock(file):
   """Locks a file, unless another process has; says whether it did."""
   with contextlib.suppress(OSError):  # Also on disks without locks.

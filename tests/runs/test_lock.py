@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -133,3 +134,22 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
   with pytest.raises(UserError, match="lock cannot be written"):
     with Lock(tmp_path):
       pass
+
+
+@pytest.mark.parametrize(
+  "text", [b"", b"\xff", b"[" * 9000, b"[]", b'{"host": 1}', b'"x"'], ids=repr
+)
+def test_a_damaged_lock_names_nobody(tmp_path, text):
+  """A file without an owner, whatever it holds, is taken."""
+  (tmp_path / "lock").write_bytes(text)
+  with Lock(tmp_path):
+    assert json.loads((tmp_path / "lock").read_bytes())["pid"] == os.getpid()
+
+
+def test_the_birth_of_a_process_of_any_name(tmp_path):
+  """Its name may hold brackets, and bytes that are no text."""
+  program = os.fsencode(tmp_path) + b"/)caf\xe9 (2"
+  shutil.copy("/bin/sleep", program)
+  with subprocess.Popen([program, "60"]) as process:
+    assert lock._born(process.pid).isdecimal()
+    process.kill()

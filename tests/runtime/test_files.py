@@ -52,3 +52,17 @@ def test_a_regular_file_is_read_as_by_open(tmp_path):
   assert files.read_bytes(tmp_path / "b") == bytes(range(256))
   with pytest.raises(FileNotFoundError):
     files.read_bytes(tmp_path / "none")
+
+
+def test_parts_of_a_killed_process_go_and_those_of_a_live_one_stay(tmp_path):
+  """A folder of parts is removed where nobody holds it any more."""
+  left = tmp_path / f".{'0' * 32}.parts"
+  (left / "page").mkdir(parents=True)
+  (tmp_path / ".mine.parts").mkdir()
+  with files.part_folder(tmp_path) as one:
+    assert not left.exists()
+    with files.part_folder(tmp_path) as other:
+      (one / "a").touch()
+      assert one.is_dir() and other.is_dir()
+    assert one.is_dir() and not other.exists()
+  assert [path.name for path in tmp_path.iterdir()] == [".mine.parts"]

@@ -87,7 +87,9 @@ def run(config: ml_collections.ConfigDict, workdir, *, hidden=True):
   made = Experiment.of(
     config, workdir, without_test(splits) if hidden else splits
   )
-  with loop.start(made):
+  with loop.start(made) as finished:
+    if not finished:
+      raise SystemExit("Stopped: no row is written.")
     trained = time.monotonic() - start
   run = load_trained(workdir)
   variables = run.variables, initial.untrained(config, run.model)

@@ -6,9 +6,13 @@ It draws the images into a temporary folder (sides from 40 to 1,600 pixels,
 JPEG and PNG, three of them broken), runs `python -m c3_jax.predict` on the
 first 100 and on all of them, watches the memory of both, compares the
 coordinates with those of batches of one, and those of the tf.data pipeline.
+Then it runs on 10,000 files, each of the 1,000 under ten names, and notes the
+resident size as the table grows. With --long that alone is done, and joins what
+the file has.
 """
 
 import argparse
+import contextlib
 import csv
 import json
 import os
@@ -26,7 +30,8 @@ from c3_jax.data import frame_of, streaming
 from c3_jax.evaluation.detect import landmark_function
 from c3_jax.runs import load_trained
 
-COUNT, FIRST = 1000, 100
+COUNT, FIRST, NAMES = 1000, 100, 10
+MARKS = (2000, 4000, 6000, 8000, 9900)  # Rows of the table.
 BROKEN = (7, 400, 801)
 WAITING = os.WNOHANG | os.WNOWAIT
 
@@ -49,9 +54,12 @@ def draw(folder):
   return names
 
 
-def run(workdir, images, out, *options):
-  """Runs the command: seconds, largest resident size in MB, status."""
-  start, peak = time.monotonic(), 0
+def run(workdir, images, out, *options, marks=()):
+  """Runs the command: seconds, largest resident size in MB, status.
+
+  With marks, also the resident size when the table has so many rows.
+  """
+  start, peak, sizes = time.monotonic(), 0, {}
   with tempfile.TemporaryFile("w+") as log:
     process = subprocess.Popen(
       [
@@ -68,7 +76,10 @@ def run(workdir, images, out, *options):
     # Not by wait4: its maximum includes the size of this program, of which
     # the child is a fork at first.
     while os.waitid(os.P_PID, process.pid, os.WEXITED | WAITING) is None:
-      peak = max(peak, _high_water(process.pid))
+      peak = max(peak, _memory(process.pid, "VmHWM"))
+      rows = _rows(out) if len(sizes) < len(marks) else 0
+      if sizes.keys() < set(marks) and rows >= marks[len(sizes)]:
+        sizes[marks[len(sizes)]] = round(_memory(process.pid, "VmRSS") / 1024)
       time.sleep(0.1)
     _, status, usage = os.wait4(process.pid, 0)
     log.seek(0)
@@ -79,15 +90,36 @@ def run(workdir, images, out, *options):
     "peak_rss_mb": round(peak / 1024),
     "exit_status": os.waitstatus_to_exitcode(status),
     "named_as_broken": named,
-  }
+  } | ({"rss_mb_at_rows": sizes} if marks else {})
 
 
-def _high_water(pid):
-  """Reads the largest resident size of a program, kB; 0 once it has ended."""
+def _memory(pid, name):
+  """Reads a size of a program, kB; 0 once it has ended."""
   for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-    if line.startswith("VmHWM:"):
+    if line.startswith(f"{name}:"):
       return int(line.split()[1])
   return 0
+
+
+def _rows(out):
+  """Counts the rows of a table that is being written."""
+  for part in out.parent.glob(f".{out.name}.*.part"):
+    with contextlib.suppress(FileNotFoundError):
+      return part.read_bytes().count(b"\n") - 1
+  return 0
+
+
+def many(trained, workdir, root, names):
+  """Runs the command on each image under `NAMES` names: a dict."""
+  folder = root / "many"
+  for i in range(NAMES):
+    for name in names:
+      target = folder / str(i) / name
+      target.parent.mkdir(parents=True, exist_ok=True)
+      os.link(root / "pics" / name, target)
+  found = run(workdir, folder, root / "many.csv", marks=MARKS)
+  rows = len(coordinates(root / "many.csv"))
+  return found | {"rows": rows, "step": trained.step}
 
 
 def coordinates(path):
@@ -123,6 +155,7 @@ def main():
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("--workdir", required=True)
   parser.add_argument("--out", required=True)
+  parser.add_argument("--long", action="store_true", help="10,000 files alone")
   arguments = parser.parse_args()
   with tempfile.TemporaryDirectory() as root:
     root = pathlib.Path(root)
@@ -134,6 +167,11 @@ def main():
       (few / name).parent.mkdir(exist_ok=True)
       os.link(folder / name, few / name)
     trained = load_trained(arguments.workdir)
+    if arguments.long:
+      result = json.loads(pathlib.Path(arguments.out).read_text())
+      result["all_10000"] = many(trained, arguments.workdir, root, names)
+      write(result, arguments.out)
+      return
     result = {
       "device": jax.devices()[0].device_kind,
       "image_size": trained.config.data.image_size,
@@ -165,9 +203,15 @@ def main():
         rows, by_pipeline(trained, folder, sorted(rows))
       ),
     }
+    result["all_10000"] = many(trained, arguments.workdir, root, names)
+  write(result, arguments.out)
+
+
+def write(result, out):
+  """Prints a result and writes it as JSON."""
   text = json.dumps(result, indent=1)
   print(text)
-  pathlib.Path(arguments.out).write_text(text + "\n")
+  pathlib.Path(out).write_text(text + "\n")
 
 
 if __name__ == "__main__":

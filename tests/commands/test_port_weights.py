@@ -125,11 +125,11 @@ def test_files_of_something_else(tmp_path, content):
 
 
 @pytest.mark.parametrize(
-  "name, message", [("no.pth", "is not a file"), ("w.h5", "neither")]
+  "name, message", [("no.pth", "is not a file"), ("w.npz", "neither")]
 )
 def test_wrong_paths(tmp_path, name, message):
   """A file that is not there, or of a format that is not read."""
-  (tmp_path / "w.h5").write_bytes(b"x")
+  (tmp_path / "w.npz").write_bytes(b"x")
   with pytest.raises(UserError, match=f"{name} .*{message}|{name} {message}"):
     port_weights.read(tmp_path / name)
 

@@ -39,10 +39,10 @@ from c3_jax.training import augment, optim
 # n -> (choices of n images, numbers of steps to choose from).
 PLAN = {
   10: (10, (100, 300)),
-  50: (10, (300, 1000)),
-  100: (10, (500, 1500)),
-  500: (3, (1500, 3500)),
-  0: (1, (3000, 8000)),  # All there are.
+  50: (10, (200, 600)),
+  100: (10, (300, 900)),
+  500: (3, (1000, 3000)),
+  0: (1, (2000, 6000)),  # All there are.
 }
 BATCH = 16
 RATE = 2e-3
@@ -73,7 +73,8 @@ class Labels:
       self._train_step, (None, None, 0, 0), axis_name=parallel.AXIS
     )
 
-    def step(state, key, images, points):
+    def step(state, key, count, images, points):
+      key = jax.random.fold_in(key, count)
       state = one(state, key, images[None], points[None])
       return jax.tree.map(lambda x: x[0], state)
 
@@ -143,13 +144,14 @@ class Labels:
     state = self.init(jax.random.key(seed))
     order = np.zeros(0, int)
     rate = optim.schedule(RATE, steps=steps, drops=DROPS)
+    rates = np.asarray(jax.vmap(rate)(jnp.arange(steps)), np.float32)
+    key = jax.random.key(seed)
     for step in range(steps):
       while len(order) < BATCH:
         order = np.concatenate([order, rng.permutation(len(images))])
       rows, order = order[:BATCH], order[BATCH:]
-      state[1].hyperparams["rate"] = jnp.float32(rate(step))
-      key = jax.random.fold_in(jax.random.key(seed), step)
-      state = self._step(state, key, images[rows], points[rows])
+      state[1].hyperparams["rate"] = rates[step]
+      state = self._step(state, key, step, images[rows], points[rows])
     return state[0]
 
   def error(self, variables, dataset, length):

@@ -19,8 +19,6 @@ points of mtfl count from 1, those of lmdis are taken to count from 0.
 import csv
 import io
 import os
-import subprocess
-import sys
 
 import numpy as np
 
@@ -29,7 +27,7 @@ from c3_jax.data.datasets import lists
 from c3_jax.data.scan import scan
 from c3_jax.errors import UserError
 from c3_jax.geometry import Frame
-from c3_jax.runtime import files
+from c3_jax.runtime import child, files
 
 RELEASES = ("lmdis", "mtfl")
 POINTS = 5
@@ -83,17 +81,8 @@ def _read_mat(path):
   """Reads gt and hw of a MATLAB file in a process of its own: two arrays."""
   try:
     files.open_regular(path).close()
-    done = subprocess.run(
-      [sys.executable, "-I", "-c", _PROGRAM, path],
-      capture_output=True,
-      timeout=60,
-    )
-    if done.returncode < 0:
-      raise ValueError(f"its reader ended by signal {-done.returncode}")
-    if done.returncode:
-      lines = done.stderr.decode(errors="replace").splitlines()
-      raise ValueError((lines or ["its reader failed"])[-1])
-    with np.load(io.BytesIO(done.stdout), allow_pickle=False) as arrays:
+    found = child.run(_PROGRAM, path, timeout=60)
+    with np.load(io.BytesIO(found), allow_pickle=False) as arrays:
       points, sizes = arrays["gt"], arrays["hw"]
     if not all(np.isfinite(x.astype(float)).all() for x in (points, sizes)):
       raise ValueError("a number is not finite")
@@ -102,8 +91,7 @@ def _read_mat(path):
   except Exception as error:
     raise UserError(
       f"{path} is not a MATLAB file with gt and hw ({files.reason(error)}); "
-      "download it "
-      "again."
+      "download it again."
     ) from error
 
 

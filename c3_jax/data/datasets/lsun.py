@@ -8,7 +8,6 @@ The values of the LMDB are WebP or JPEG files. The package lmdb, which reads
 it, is not among c3_jax's requirements.
 """
 
-import itertools
 import os
 import struct
 import weakref
@@ -18,7 +17,7 @@ from c3_jax.data.datasets import folder, lists
 from c3_jax.data.scan import scan
 from c3_jax.errors import UserError
 from c3_jax.geometry import Frame
-from c3_jax.runtime import files
+from c3_jax.runtime import child, files
 
 # What LMDB begins a header with, and in it: size of a page, last page, number
 # of the transaction.
@@ -29,6 +28,36 @@ CATEGORIES = {
   "car": ("car", "car_lmdb"),
   "bedroom": ("bedroom_train_lmdb", "bedroom_train", "bedroom"),
 }
+
+
+# Prints the keys in hexadecimal, and reads the values as `Lmdb` will do: a
+# damaged file can end the process, or lead round in a circle.
+_PROGRAM = """
+import itertools, os, sys, lmdb, numpy
+path, limit = sys.argv[1], int(sys.argv[2]) or None
+size = os.path.getsize(os.path.join(path, "data.mdb"))
+with lmdb.open(path, readonly=True, lock=False, readahead=False) as env:
+  try:
+    with open("/proc/self/maps", "rb") as maps:
+      lines = [l for l in maps if l.rstrip().endswith(b"/data.mdb")]
+    first = min(int(l.split(b"-")[0], 16) for l in lines)
+  except (OSError, ValueError):
+    first = None  # Not on Linux.
+  before = None
+  with env.begin(buffers=True) as found:
+    for key, value in itertools.islice(found.cursor().iternext(), limit):
+      key = bytes(key)
+      if before is not None and key <= before:
+        raise ValueError("its keys are in disorder")
+      before = key
+      print(key.hex())
+      for part in (value, found.get(key)):
+        if not part:
+          raise ValueError("an image is empty")
+        at = numpy.frombuffer(part, "u1").__array_interface__["data"][0]
+        if first is not None and not first <= at <= first + size - len(part):
+          raise ValueError("an image lies beyond its end")
+"""
 
 
 class Lmdb:
@@ -49,11 +78,10 @@ class Lmdb:
       ) from error
     _check_size(path)
     try:
+      found = child.run(_PROGRAM, path, limit).split()
+      self.keys = [bytes.fromhex(key.decode()) for key in found]
       self._env = _environment(os.path.realpath(path), lmdb.open)
-      with self._env.begin() as transaction:
-        keys = transaction.cursor().iternext(keys=True, values=False)
-        self.keys = list(itertools.islice(keys, limit or None))
-    except lmdb.Error as error:
+    except (lmdb.Error, ValueError) as error:
       raise UserError(
         f"{path} is not a whole LMDB ({error}); unpack the archive again."
       ) from error

@@ -98,3 +98,21 @@ def test_a_cut_lmdb_is_named_before_it_is_mapped(dots, tmp_path, kept):
   path.write_bytes(data[: int(kept * len(data)) if kept < 1 else kept])
   with pytest.raises(UserError, match="car_lmdb/data.mdb is not a whole LMDB"):
     _load(tmp_path)
+
+
+@pytest.mark.parametrize(
+  ("at", "new"),
+  [(-8, b"\xff\xff\xff\x7f"), (-2, b"\0\0"), (0, b"zz")],
+  ids=["its length", "no key", "its key"],
+)
+def test_an_lmdb_that_would_crash_is_named(tmp_path, at, new):
+  """LMDB believes what a page says of an image: its reader may end by that."""
+  fake.write_lsun(tmp_path, train=6, lmdb=True)
+  path = tmp_path / "car_lmdb" / "data.mdb"
+  data = bytearray(path.read_bytes())
+  key = lsun.Lmdb(path.parent).keys[3]
+  at += data.rfind(key)
+  data[at : at + len(new)] = new
+  path.write_bytes(data)
+  with pytest.raises(UserError, match="car_lmdb is not a whole LMDB"):
+    lsun.Lmdb(path.parent)

@@ -21,11 +21,11 @@ def run_files(root):
   import jax
   import jax.numpy as jnp
 
-  from c3_jax import tables
   from c3_jax.exporting import detector, weights
   from c3_jax.figures import curves
   from c3_jax.inference.estimator import PointEstimator
   from c3_jax.models import initial
+  from c3_jax.reporting import tables
   from c3_jax.runs import Checkpoints, load_trained, lock, log, write_config
   from c3_jax.training.state import TrainState
   from configs import synthetic
@@ -148,7 +148,7 @@ def config_values(root):
   from configs import synthetic
 
   keys = list(flat(synthetic.get_config("test")))
-  (root / "key.json").write_text(json.dumps(["", 0]))
+  (root / "key.json").write_text(json.dumps(["seed", 0]))
 
   def mutate(_, rng):
     value = rng.choice((*VALUES, 1, 3, 0.5, -0.5, 1e-30, "x" * 9999))

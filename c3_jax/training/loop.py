@@ -76,8 +76,11 @@ def start(experiment: Experiment):
   with Lock(workdir) as lock:
     finished = go_on(experiment, lock, first)
     lock.check()
-    yield finished
-    lock.check()
+    try:
+      yield finished
+    finally:
+      # What else went wrong may come of that.
+      lock.check()
 
 
 def go_on(experiment: Experiment, lock, first=None):

@@ -67,7 +67,7 @@ def numbers(texts):
   Raises:
     UserError: there are fewer than two, or one is no number.
   """
-  if not all(text.strip().isdecimal() for text in texts):
+  if not all(text.strip().isdecimal() and len(text) < 9 for text in texts):
     raise UserError(
       f"--ks={','.join(texts)}: give whole numbers, with commas, as 5,10,20."
     )

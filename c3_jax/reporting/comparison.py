@@ -2,6 +2,7 @@
 
 import json
 
+from c3_jax.evaluation.pairs.evaluator import CHOSEN
 from c3_jax.reporting import repeat, sections
 from c3_jax.reporting.markup import escape, image, number, section, table
 
@@ -12,8 +13,10 @@ FIGURES = {
   "transfer.png": "Carried to another image",
 }
 # What differs between any two runs, and says nothing.
-QUIET = ("accept_changes", "eval.name", "eval.step", "log_every")
-QUIET += ("checkpoint_every",)
+QUIET = (
+  *("accept_changes", "eval.name", "eval.step", "log_every"),
+  "checkpoint_every",
+)
 LONGEST = 60  # Characters of a value.
 
 
@@ -32,13 +35,12 @@ def parts(runs, room):
     *(figures(runs, file, title, share) for file, title in FIGURES.items()),
     section(
       "Repeat them",
-      *(f"<h3>{name(i, r)}</h3>{sections.command(r)}" for i, r in _each(runs)),
+      *(
+        f"<h3>{name(i, run)}</h3>{sections.command(run)}"
+        for i, run in enumerate(runs)
+      ),
     ),
   ]
-
-
-def _each(runs):
-  return enumerate(runs)
 
 
 def numbers(runs):
@@ -58,7 +60,7 @@ def numbers(runs):
       if any(value is not None for value in values):
         label = f"{escape(dataset)}: {label}" if len(names) > 1 else label
         rows.append([label, *_marked(values, best)])
-  head = ["", *(name(i, run) for i, run in _each(runs))]
+  head = ["", *(name(i, run) for i, run in enumerate(runs))]
   about = (
     "The best of a row stands out. Errors compare only on the same images."
   )
@@ -97,7 +99,7 @@ MEASURES = (
     _report("perturbed", "error", "intercept"),
     min,
   ),
-  ("PCK scnet@0.1 by flow, %", _report("pck", "scnet@0.1"), max),
+  (f"PCK {CHOSEN} by flow, %", _report("pck", CHOSEN), max),
   ("off after a known warp, % of the side", _quality("consistency"), min),
   ("landmarks with a fault", _faulty, min),
   ("reconstruction of warped images, %", _quality("reconstruction"), min),
@@ -138,14 +140,14 @@ def differences(runs):
   if not rows:
     text = "<p>The configs are the same.</p>"
     return section("What differs", text)
-  head = ["config", *(name(i, run) for i, run in _each(runs))]
+  head = ["config", *(name(i, run) for i, run in enumerate(runs))]
   return section("What differs", table(head, rows, "keys"))
 
 
 def figures(runs, file, title, share):
   """Shows one figure of each run."""
   cells = []
-  for i, run in _each(runs):
+  for i, run in enumerate(runs):
     if run.evaluations:
       folder = run.evaluations[0].figures
       shown = image(folder / file, f"{title}, {run.name}", share=share)

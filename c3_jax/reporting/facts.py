@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from c3_jax.errors import UserError
 from c3_jax.figures import curves
-from c3_jax.runs import load_config
+from c3_jax.runs import compare, load_config
 from c3_jax.runtime import json_files
 
 
@@ -50,6 +50,11 @@ class Facts(NamedTuple):
   curves: dict
   stages: list
   evaluations: list
+
+  @property
+  def moved(self):
+    """Whether landmarks were ever trained, here or before."""
+    return compare.moved(self.config, "pose")
 
   @property
   def steps(self):

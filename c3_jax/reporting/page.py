@@ -62,17 +62,16 @@ def _one(run):
     facts.Evaluation("", None, None, pathlib.Path(run.workdir, "figures"))
   ]
   share = IMAGES // (5 * len(found))
-  parts = [sections.tiles(run, found[0])]
+  parts = [sections.tiles(run, found[0])] if run.moved else []
   for one in found:
     if len(found) > 1:
       parts.append(f'<h2 class="part">Evaluated on {escape(one.name)}</h2>')
-    parts += [
-      sections.landmarks(one, share),
-      sections.measured(one),
-      sections.diagnosis(one),
-      each.each_landmark(one),
-      sections.figures(one, share),
-    ]
+    parts.append(sections.measured(one))
+    if run.moved:
+      # Else landmarks say nothing.
+      parts.insert(-1, sections.landmarks(one, share))
+      parts += [sections.diagnosis(one), each.each_landmark(one)]
+    parts.append(sections.figures(one, share))
   parts += [sections.training([run]), sections.setting(run, found[0])]
   return {
     "kicker": f"c3_jax report &middot; {escape(run.name)}",
@@ -83,8 +82,11 @@ def _one(run):
 
 
 def title(run):
-  """Names a run by its landmarks and its data."""
-  return f"{run.config['model']['k']} landmarks of {words.dataset(run.config)}"
+  """Names a run by its data, and its landmarks where it trained any."""
+  name = words.dataset(run.config)
+  if not run.moved:
+    return f"Correspondence on {name}"
+  return f"{run.config['model']['k']} landmarks of {name}"
 
 
 def _several(runs):

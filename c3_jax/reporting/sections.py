@@ -1,6 +1,7 @@
 """The sections of one run's page, as HTML; "" where nothing is to show."""
 
 from c3_jax import evaluation
+from c3_jax.evaluation.pairs.evaluator import CHOSEN
 from c3_jax.reporting import charts, repeat, words
 from c3_jax.reporting.markup import (
   details,
@@ -87,30 +88,39 @@ def measured(found):
       "error of annotated points is known. What images alone tell follows.</p>"
     )
     return section("Against annotations", text)
+  text = f"<pre>{escape(evaluation.table(report))}</pre>"
+  numbers = details("All numbers", text)
+  if "error" not in report:
+    rows = [
+      ["carried by the flow", number(report["pck"][CHOSEN])],
+      ["left in place", number(_left_in_place(report))],
+    ]
+    about = (
+      "Annotated points carried from one image of a pair to the other: the "
+      "share that arrives near enough."
+    )
+    return section(
+      "Against annotations",
+      table([f"PCK {CHOSEN}", "%"], rows),
+      numbers,
+      about=about,
+    )
   blocks = []
   for part, title in ((report, "As they are"), (report.get("perturbed"), "")):
     if part and "error" in part:
       title = title or "Under random rotations, scales and shifts"
       blocks.append(f"<h3>{title}</h3>{charts.bars(_rows(part))}")
-  if "alignment" in report and "error" not in report:
-    pck = report["pck"]["scnet@0.1"]
-    left = report["alignment"]["readings"]["identity"]["scnet@0.1"]
-    rows = [
-      ["flow", number(pck)],
-      ["points left in place", number(left)],
-    ]
-    blocks.append(table(["PCK scnet@0.1", "%"], rows))
-  text = f"<pre>{escape(evaluation.table(report))}</pre>"
-  about = "Mean distance of estimated points to annotated ones"
-  if "normaliser" in report:
-    about += f", in % of the {escape(report['normaliser'])}; shorter is better"
-  if "n_test" in report:
-    about += (
-      f". {report['n_test']:,} test images; the regression is fitted on "
-      f"{report['n_train']:,} others"
-    )
-  blocks.append(details("All numbers", text))
-  return section("Against annotations", *blocks, about=f"{about}.")
+  about = (
+    "Mean distance of estimated points to annotated ones, in % of the "
+    f"{escape(report['normaliser'])}; shorter is better. "
+    f"{report['n_test']:,} test images; the regression is fitted on "
+    f"{report['n_train']:,} others."
+  )
+  return section("Against annotations", *blocks, numbers, about=about)
+
+
+def _left_in_place(report):
+  return report["alignment"]["readings"]["identity"][CHOSEN]
 
 
 def _rows(part):

@@ -3,6 +3,7 @@
 import os
 
 from c3_jax.evaluation.diagnostics import ADVICE
+from c3_jax.evaluation.pairs.evaluator import CHOSEN
 
 TERMS = {
   "pairs": "L_pairs",
@@ -115,7 +116,12 @@ def summary(run, evaluation):
       f"{report['normaliser']}; the mean shape, which looks at no image, by "
       f"{report['baseline']['mean_shape']:.1f} %."
     )
-  if quality.get("consistency") is not None:
+  elif "pck" in report:
+    words.append(
+      f"The flow carries {report['pck'][CHOSEN]:.1f} % of the annotated points "
+      "of an image near enough to where they belong in its partner."
+    )
+  if run.moved and quality.get("consistency") is not None:
     words.append(
       "When an image is turned, scaled and shifted in a known way, a landmark "
       f"is found {quality['consistency']:.1f} % of the side from where it "

@@ -202,3 +202,26 @@ def test_a_browser_has_no_complaint(make_run, tmp_path):
   )
   assert "Landmark by landmark" in done.stdout
   assert "CONSOLE" not in done.stderr
+
+
+def test_a_run_that_trained_no_landmarks(make_run):
+  """Its landmarks are not shown: PCK and the flow are."""
+  stages = {f"stages.{name}.steps": 0 for name in ("pairs", "cycle")}
+  run = make_run(found=quality(), changes=stages)
+  numbers = dict.fromkeys(("scnet@0.1",), 61.8)
+  readings = dict.fromkeys(("flow", "identity"), {"scnet@0.1": 32.5})
+  found = {
+    "pairs": 9,
+    "readings": readings,
+    "untrained": readings,
+    "lists": {},
+  }
+  report = {"dataset": "synthetic", "k": K, "step": 30, "pck": numbers}
+  (run / "eval").mkdir()
+  path = run / "eval" / "synthetic.json"
+  path.write_text(json.dumps(report | {"alignment": found}))
+  text = page.make([run])
+  Reader(text)
+  assert "Correspondence on" in text
+  assert "61.80" in text and "32.50" in text
+  assert not {"Landmarks", "Landmark by landmark"} & set(headings(text))

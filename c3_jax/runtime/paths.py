@@ -4,9 +4,12 @@
 everything else is taken literally.
 """
 
+import contextlib
 import os
 import pathlib
 import re
+
+from ml_collections.config_dict import ConfigDict, RequiredValueError
 
 from c3_jax.errors import UserError
 
@@ -48,12 +51,19 @@ def local(text, name):
 
 
 def expand(config):
-  """Replaces the paths of a config, in place, by what they mean."""
+  """Replaces the paths of a config, in place, by what they mean.
+
+  A group or path of another kind, or a required one that is not given, stays:
+  `training.rules` refuses it.
+  """
   with config.unlocked():
     for key in KEYS:
       *groups, last = key.split(".")
       group = config
       for name in groups:
-        group = group.get(name, {})
-      if isinstance(group.get(last), str):
-        group[last] = local(group[last], f"--config.{key}")
+        group = group.get(name) if isinstance(group, ConfigDict) else None
+      if not isinstance(group, ConfigDict):
+        continue
+      with contextlib.suppress(RequiredValueError):
+        if isinstance(group.get(last), str):
+          group[last] = local(group[last], f"--config.{key}")

@@ -5,10 +5,13 @@ What depends on several keys, on the data or on the networks is checked by
 `validate` and by who uses it.
 """
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from typing import NamedTuple
+
+from ml_collections.config_dict import RequiredValueError
 
 from c3_jax import settings
 from c3_jax.errors import UserError
@@ -235,8 +238,11 @@ def check(config):
 def _flat(config, prefix=""):
   """Flattens a config to "a.b" -> value, empty groups among them."""
   result = {}
-  for key, value in config.items():
-    key = f"{prefix}{key}"
+  for name in config:
+    key, value = f"{prefix}{name}", None
+    # A required value that was not given is none.
+    with contextlib.suppress(RequiredValueError):
+      value = config[name]
     if isinstance(value, Mapping) or hasattr(value, "to_dict"):
       result |= _flat(value, f"{key}.") or {key: value}
     else:

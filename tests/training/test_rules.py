@@ -6,11 +6,13 @@ from fnmatch import fnmatchcase
 import jax
 import ml_collections
 import pytest
+from ml_collections import config_dict
 
 from c3_jax import settings
 from c3_jax.errors import UserError
 from c3_jax.models import vgg
 from c3_jax.runs import flat
+from c3_jax.runtime import paths
 from c3_jax.training import rules, validate
 from configs import synthetic
 
@@ -99,6 +101,19 @@ def test_a_refusal_is_one_line_that_names_the_key(key, value):
   assert ": use " in str(error.value)
   assert "\n" not in str(error.value)
   assert len(str(error.value)) < 500
+
+
+def test_what_a_config_file_left_open_is_named():
+  """A required value that was not given, and a group that is none."""
+  for key, value in (
+    ("data.root", config_dict.required_placeholder(str)),
+    ("model.k", config_dict.required_placeholder(int)),
+    ("data", 3),
+  ):
+    config = changed(key, value)
+    paths.expand(config)
+    with pytest.raises(UserError, match=rf"config\.{key}"):
+      validate.validate(config)
 
 
 def test_keys_are_those_of_every_config():

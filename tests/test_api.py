@@ -32,7 +32,7 @@ FUNCTIONS = list(functions())
 def test_a_key_comes_first(function):
   """A function that draws random numbers takes `key` as its first argument."""
   names = list(inspect.signature(function).parameters)
-  if function.__module__ == "c3_jax.models.porting":
+  if function.__module__ == "c3_jax.models.weight_files":
     return  # It draws nothing; its `key` is one of a config.
   assert "rng" not in names
   assert "key" not in names[1:]

@@ -8,8 +8,6 @@ digest: Orbax does not notice a changed byte in the numbers themselves.
 import contextlib
 import errno
 import gc
-import hashlib
-import json
 import logging
 import os
 import pathlib
@@ -23,6 +21,7 @@ import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from c3_jax.errors import UserError
+from c3_jax.runs.contents import by_name, digest, older_name
 from c3_jax.runtime import hosts, json_files
 
 logger = logging.getLogger(__name__)
@@ -164,7 +163,7 @@ class Checkpoints(contextlib.AbstractContextManager):
     }
     if data is not None:
       notes["data"] = data
-    notes["digest"] = _digest(_by_name(state), notes)
+    notes["digest"] = digest(by_name(state), notes)
     self._notes[step] = notes
     hosts.wait("saving")
     before = self.latest
@@ -208,8 +207,8 @@ class Checkpoints(contextlib.AbstractContextManager):
         f"{self._path.parent} has no checkpoint of step {step}: use one of "
         f"{', '.join(map(str, self.steps)) or 'none'}."
       )
-    stored, wanted = self._read(step), _by_name(template)
-    names = [name if name in stored else _older(name) for name in wanted]
+    stored, wanted = self._read(step), by_name(template)
+    names = [name if name in stored else older_name(name) for name in wanted]
     found = [stored.get(name) for name in names]
     same = all(
       x is not None and (x.shape, x.dtype) == (leaf.shape, leaf.dtype)
@@ -243,10 +242,10 @@ class Checkpoints(contextlib.AbstractContextManager):
     notes = self.notes(step)
     try:
       with _quiet():
-        stored = _by_name(self._checkpointer.load(step))
+        stored = by_name(self._checkpointer.load(step))
     except Exception as error:
       raise Damaged(f"{self._path}/{step} is damaged: not readable.") from error
-    if _digest(stored, notes) != notes["digest"]:
+    if digest(stored, notes) != notes["digest"]:
       raise Damaged(f"{self._path}/{step} is damaged: not what was saved.")
     return stored
 
@@ -298,28 +297,3 @@ def _quiet():
   finally:
     logging.disable(before[0])
     sys.excepthook = before[1]
-
-
-def _by_name(tree):
-  """Flattens a tree of any containers: dict "params/pose/..." -> leaf."""
-  return {
-    jax.tree_util.keystr(path, simple=True, separator="/"): leaf
-    for path, leaf in jax.tree.leaves_with_path(tree)
-  }
-
-
-def _older(name):
-  """Names a leaf as older checkpoints do: all terms shared running/TAP."""
-  return re.sub("^running/[^/]+/", "running/", name)
-
-
-def _digest(arrays, notes):
-  """Digests arrays by name, and their notes: hexadecimal."""
-  digest = hashlib.blake2b(digest_size=16)
-  rest = {name: notes[name] for name in notes if name != "digest"}
-  digest.update(json.dumps(rest, sort_keys=True).encode())
-  for name in sorted(arrays):
-    array = np.ascontiguousarray(arrays[name])
-    digest.update(f"{name} {array.dtype} {array.shape}".encode())
-    digest.update(array.data)
-  return digest.hexdigest()

@@ -15,7 +15,7 @@ from absl import flags
 
 from c3_jax.choosing import rule, trials
 from c3_jax.errors import UserError
-from c3_jax.runs import Lock
+from c3_jax.runs import Lock, log
 from c3_jax.runtime import cli, files, json_files
 
 logger = logging.getLogger(__name__)
@@ -30,8 +30,16 @@ def define_flags():
 
 
 def program():
+  """Runs `choose`; a trial that diverges is one line, and exit status 1."""
+  try:
+    choose(flags.FLAGS)
+  except log.Diverged as error:
+    return cli.fail(error, status=1)
+  return 0
+
+
+def choose(values):
   """Trains what is missing, prints the table and the recommendation."""
-  values = flags.FLAGS
   folder = pathlib.Path(values.workdir)
   configs = {
     k: trials.shortened(values.config, k, values.share)

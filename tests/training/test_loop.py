@@ -196,6 +196,9 @@ def test_files_of_a_run(straight):
     with Image.open(path) as picture:
       assert min(picture.size) > 100
       assert np.ptp(np.asarray(picture.convert("L"))) > 100
+  quality = json.loads((workdir / "quality" / "synthetic.json").read_text())
+  assert (quality["n_train"], quality["images"]) == (64, 20)
+  assert (workdir / "report.html").read_text().count("<img") == 5
   assert len(list(workdir.glob("events.out.tfevents.*"))) == 1
   assert not list(workdir.rglob("*.part"))
 
@@ -354,6 +357,7 @@ def test_without_annotations_there_are_figures_only(copy, monkeypatch):
   assert loop.train_and_evaluate(get_config(), copy, mode="eval") is None
   assert not (copy / "eval").exists()
   assert (copy / "figures" / "landmarks.png").exists()
+  assert "no annotated" in (copy / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from c3_jax.models.pooling import max_pool
 from c3_jax.models.resnet import Images, Maps, normalise
 
 # Convolutions a block; torchvision's configurations "D" and "E".
@@ -53,7 +54,7 @@ class VGG(nn.Module):
     for block, count in enumerate(CONVOLUTIONS[self.arch], start=1):
       features = int(min(64 * 2 ** (block - 1), 512) * self.width)
       if block > 1:
-        x = nn.max_pool(x, (2, 2), (2, 2))
+        x = max_pool(x)
       for i in range(1, count + 1):
         name = f"conv{block}_{i}"
         x = maps[name] = nn.relu(conv(features, name=name)(x))

@@ -48,7 +48,7 @@ BATCH = 16
 RATE = 2e-3
 DROPS = (0.8,)
 HELD = 5  # A fifth of the labels chooses the steps.
-RIDGES = (0.0, 1.0, 10.0, 100.0, 1e3, 1e4)  # In square pixels.
+RIDGES = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0, 1e3, 1e4)  # In square pixels.
 # Of the five points; a mirrored face has its right eye on the left.
 MIRRORED = (1, 0, 2, 4, 3)
 INTERCEPT = conventions.MAIN["intercept"]

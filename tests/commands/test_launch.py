@@ -128,50 +128,46 @@ def test_lower_bounds_are_the_tested_versions():
   assert set(pins) - set(bounds) == {"jaxlib", "tensorflow-cpu", "tensorstore"}
 
 
-def fake(folder, name):
-  """A folder for $PATH whose program `name` prints how it was called."""
-  program = folder / "bin" / name
-  program.parent.mkdir(exist_ok=True)
-  program.write_text('#!/usr/bin/env bash\necho "$JAX_LOCAL_DEVICE_IDS|$*"\n')
-  program.chmod(0o755)
-  return program.parent
+def launched(folder, script, program, settings, mistake):
+  """Runs a script where `program` prints how it was called.
+
+  Returns:
+    What it printed with the settings, --config=X.py and a workdir with a blank
+    in its name; with the flags `mistake` alone it must end with its usage.
+  """
+  fake = folder / "bin" / program
+  fake.parent.mkdir()
+  fake.write_text('#!/usr/bin/env bash\necho "$JAX_LOCAL_DEVICE_IDS|$*"\n')
+  fake.chmod(0o755)
+  script = shlex.quote(str(ROOT / "launch" / script))
+  start = f"export PATH={fake.parent}:$PATH {settings}; bash {script}"
+  done = bash(folder, f"{start} --config=X.py '--workdir=a b'")
+  assert done.returncode == 0, done.stderr
+  wrong = bash(folder, f"bash {script} {mistake}")
+  assert wrong.returncode == 2
+  assert re.fullmatch(r"usage: .*\n", wrong.stderr)
+  return done.stdout.strip()
 
 
 def test_slurm_starts_one_process_a_machine_with_all_its_gpus(tmp_path):
   """`slurm.sbatch` hands on its flags; it says so when it has none."""
-  script = shlex.quote(str(ROOT / "launch" / "slurm.sbatch"))
-  path = f"PATH={fake(tmp_path, 'srun')}:$PATH"
-  done = bash(
-    tmp_path,
-    f"export {path} SLURM_SUBMIT_DIR=. SLURM_GPUS_ON_NODE=4;"
-    f"bash {script} --config=X.py '--workdir=a b'",
-  )
-  assert done.returncode == 0, done.stderr
-  devices, _, command = done.stdout.strip().partition("|")
+  settings = "SLURM_SUBMIT_DIR=. SLURM_GPUS_ON_NODE=4"
+  printed = launched(tmp_path, "slurm.sbatch", "srun", settings, "")
+  devices, _, command = printed.partition("|")
   assert devices == "0,1,2,3"
   assert command.endswith(
     "-m c3_jax.main --coordinator=auto --config=X.py --workdir=a b"
   )
-  done = bash(tmp_path, f"bash {script}")
-  assert done.returncode == 2
-  assert re.fullmatch(r"usage: .*\n", done.stderr)
 
 
 def test_tpu_pod_runs_on_all_workers(tmp_path):
   """`tpu_pod.sh` keeps flags with blanks whole, asks for what is missing."""
-  script = shlex.quote(str(ROOT / "launch" / "tpu_pod.sh"))
-  path = f"PATH={fake(tmp_path, 'gcloud')}:$PATH"
-  done = bash(
-    tmp_path,
-    f"export {path} TPU=pod ZONE=here; export JAX_LOCAL_DEVICE_IDS=;"
-    f"bash {script} --config=X.py '--workdir=a b'",
+  settings = "TPU=pod ZONE=here JAX_LOCAL_DEVICE_IDS="
+  printed = launched(
+    tmp_path, "tpu_pod.sh", "gcloud", settings, "--config=X.py"
   )
-  assert done.returncode == 0, done.stderr
-  assert "tpu-vm ssh pod --zone=here --worker=all" in done.stdout
-  assert "--coordinator=auto --config=X.py --workdir=a\\ b" in done.stdout
-  done = bash(tmp_path, f"bash {script} --config=X.py")
-  assert done.returncode == 2
-  assert re.fullmatch(r"usage: .*\n", done.stderr)
+  assert "tpu-vm ssh pod --zone=here --worker=all" in printed
+  assert "--coordinator=auto --config=X.py --workdir=a\\ b" in printed
 
 
 def test_sweep_is_the_ablation():

@@ -167,6 +167,7 @@ def _fetch(kept):
         cwd=folder,
         check=True,
         capture_output=True,
+        timeout=600,
       )
       (package,) = pathlib.Path(folder).glob("*.tgz")
       kept.mkdir(exist_ok=True)
@@ -176,7 +177,9 @@ def _fetch(kept):
           with files.write_whole(kept / name) as file:
             file.write(data)
     found = _read(kept)
-  except (OSError, subprocess.CalledProcessError, ValueError, KeyError):
+  except (OSError, subprocess.SubprocessError, tarfile.TarError):
+    found = None
+  except (ValueError, KeyError, AttributeError):  # Not the package it was.
     found = None
   if not found:
     raise UserError(

@@ -138,8 +138,14 @@ def test_another_version_of_the_runtime_is_refused(run, tmp_path):
   assert not (tmp_path / "page").exists()
 
 
-def test_without_npm_the_message_says_what_to_do(tmp_path, monkeypatch):
-  """Where nothing is kept and npm is missing, one line names --ort."""
+@pytest.mark.parametrize(
+  "npm", [None, "exit 1", "", "echo cut > a.tgz"], ids=repr
+)
+def test_without_npm_the_message_says_what_to_do(tmp_path, monkeypatch, npm):
+  """Where nothing is kept and npm gets nothing sound, a line names --ort."""
+  if npm is not None:
+    (tmp_path / "npm").write_text(f"#!/bin/sh\n{npm}\n")
+    (tmp_path / "npm").chmod(0o755)
   monkeypatch.setenv("C3_JAX_CACHE", str(tmp_path / "cache"))
   monkeypatch.setenv("PATH", str(tmp_path))
   monkeypatch.chdir(tmp_path)

@@ -12,7 +12,7 @@ from c3_jax.reporting.markup import (
 FAULTS = {"merged": "merged", "still": "still", "border": "at the border"}
 
 
-def each_landmark(found):
+def each_landmark(run, found):
   """Shows a table with a row for each landmark."""
   quality, report = found.quality, found.report or {}
   if quality is None:
@@ -30,7 +30,8 @@ def each_landmark(found):
   if backward:
     values = backward["per_landmark"]
     columns["backward error"] = [number(x, ".1f") for x in values]
-  if flow := report.get("consistency", {}).get("flow_per_landmark"):
+  flow = report.get("consistency", {}).get("flow_per_landmark")
+  if flow and run.matched:
     columns["by flow"] = [number(x, ".1f") for x in flow]
   if mirror := quality.get("mirror"):
     columns["mirror partner"] = [_partner(i, k, mirror) for i in range(k)]

@@ -57,6 +57,11 @@ class Facts(NamedTuple):
     return compare.moved(self.config, "pose")
 
   @property
+  def matched(self):
+    """Whether the flow was."""
+    return compare.moved(self.config, "flow")
+
+  @property
   def steps(self):
     """The last step in the log; 0 without one."""
     return self.stages[-1][2] if self.stages else 0

@@ -70,8 +70,8 @@ def _one(run):
     if run.moved:
       # Else landmarks say nothing.
       parts.insert(-1, sections.landmarks(one, share))
-      parts += [sections.diagnosis(one), each.each_landmark(one)]
-    parts.append(sections.figures(one, share))
+      parts += [sections.diagnosis(one), each.each_landmark(run, one)]
+    parts.append(sections.figures(run, one, share))
   parts += [sections.training([run]), sections.setting(run, found[0])]
   return {
     "kicker": f"c3_jax report &middot; {escape(run.name)}",

@@ -34,6 +34,7 @@ FIGURES = {
     "How many test images have an error below a value.",
   ),
 }
+BY_FLOW = "transfer.png"
 
 
 def tiles(run, found):
@@ -147,13 +148,15 @@ def diagnosis(found):
   return section("What to try", f'<p class="fine">{text}</p>')
 
 
-def figures(found, share):
+def figures(run, found, share):
   """Shows the other figures of an evaluation."""
-  return "".join(
-    section(title, image(found.figures / name, title, share=share), about=about)
-    for name, (title, about) in FIGURES.items()
-    if (found.figures / name).is_file()
-  )
+  names = [name for name in FIGURES if name != BY_FLOW or run.matched]
+  parts = []
+  for name in names:
+    title, about = FIGURES[name]
+    figure = image(found.figures / name, title, share=share)
+    parts.append(section(title, figure, about=about))
+  return "".join(parts)
 
 
 def training(runs):

@@ -225,3 +225,11 @@ def test_a_run_that_trained_no_landmarks(make_run):
   assert "Correspondence on" in text
   assert "61.80" in text and "32.50" in text
   assert not {"Landmarks", "Landmark by landmark"} & set(headings(text))
+
+
+def test_a_run_that_trained_no_flow(make_run):
+  """What its untrained flow carries is not shown."""
+  run = make_run(found=quality(), changes={"stages.flow.steps": 0})
+  found = headings(page.make([run]))
+  assert "Carried to another image" not in found
+  assert {"Landmarks", "Landmark by landmark", "Swaps"} < set(found)

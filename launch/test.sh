@@ -9,5 +9,6 @@ source launch/environment.sh
 install requirements.lock requirements-test.txt
 .venv/bin/ruff check
 .venv/bin/ruff format --check
-.venv/bin/python -m pytest -q -n 2 --dist loadfile \
+# tests/conftest.py puts the files in order.
+.venv/bin/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder \
   --max-worker-restart=0 "$@"

@@ -1,12 +1,30 @@
 """Four fake CPU devices for every test, and the oracles that need set-up."""
 
+import atexit
+import collections
+import contextlib
 import gc
+import importlib.metadata
 import os
 import pathlib
+import shutil
+import tempfile
+import time
 
 # Also for the programs that tests start; a shell set up for GPU training must
 # not decide where the tests run.
 os.environ["JAX_PLATFORMS"] = "cpu"
+
+# XLA's own caches would make the name of the cache's folder a part of each key.
+os.environ["JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES"] = "none"
+
+# Compiling is most of what the tests do: without LLVM's optimisations and XLA's
+# newer loops a train step takes a third of the time. XLA ends at a flag that it
+# does not know.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+if importlib.metadata.version("jax").startswith("0.10."):
+  _flags = os.environ.get("XLA_FLAGS", "")
+  os.environ["XLA_FLAGS"] = f"{_flags} --xla_cpu_use_fusion_emitters=false"
 
 import jax
 import jax.numpy as jnp
@@ -22,36 +40,61 @@ os.environ["C3_JAX_CACHE"] = str(ROOT / ".cache")
 # Before the first use of JAX, which fixes the number of devices.
 jax.config.update("jax_num_cpu_devices", 4)
 
-# Compiling is most of what the tests do; a second run takes a third of the
-# time. Not for the programs that tests start: one killed while it writes an
-# entry would leave it broken. Nor may two workers write the same entry.
-WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
-jax.config.update(
-  "jax_compilation_cache_dir", str(ROOT / ".cache" / f"jax{WORKER}")
-)
+# A second run compiles nothing. JAX writes its entries in place, so each
+# process has a folder of its own; what lies in the folder of all is whole.
+PROGRAMS = ROOT / ".cache" / "programs"
+PROGRAMS.mkdir(parents=True, exist_ok=True)
+for _left in PROGRAMS.glob("run-*"):  # By processes that were killed.
+  if time.time() - _left.stat().st_mtime > 24 * 3600:
+    shutil.rmtree(_left, ignore_errors=True)
+OWN = pathlib.Path(tempfile.mkdtemp(prefix="run-", dir=PROGRAMS))
+atexit.register(shutil.rmtree, OWN, ignore_errors=True)
+jax.config.update("jax_compilation_cache_dir", str(OWN))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+# Each program takes several memory maps, of which Linux gives a process 65,530;
+# XLA's CPU client crashes where it gets no more. One file may add a third.
+MAPS = pathlib.Path("/proc/self/maps")
+MOST_MAPS = 20_000
+
+
+def share_programs():
+  """Links what this process has compiled for all, and theirs for it."""
+  for source, target in ((OWN, PROGRAMS), (PROGRAMS, OWN)):
+    names = {name for name in os.listdir(source) if name.endswith("-cache")}
+    for name in names.difference(os.listdir(target)):
+      with contextlib.suppress(OSError):  # Another was faster.
+        os.link(source / name, target / name)
+
+
+share_programs()
 
 
 @pytest.fixture(scope="module", autouse=True)
-def forget_programs():
-  """Drops a file's compiled programs after it.
-
-  Each takes several memory maps, of which Linux gives a process 65,530; XLA's
-  CPU client crashes where it gets no more.
-  """
+def between_files():
+  """Shares a file's compiled programs after it, and drops too many."""
   yield
-  jax.clear_caches()
-  gc.collect()
+  share_programs()
+  if not MAPS.exists() or MAPS.read_bytes().count(b"\n") > MOST_MAPS:
+    jax.clear_caches()
+    gc.collect()
+
+
+def pytest_collection_modifyitems(items):
+  """Puts files with slow tests first: a long one, started last, runs alone."""
+  slow = collections.Counter(
+    item.path for item in items if item.get_closest_marker("slow")
+  )
+  items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(scope="module")
-def compiled_quickly():
-  """XLA without optimisation, for tests whose work is mostly compiling."""
+def compiled_fully():
+  """LLVM with its optimisations, as users have it."""
   name = "jax_disable_most_optimizations"
-  before = jax.config.values[name]
-  jax.config.update(name, True)
+  jax.config.update(name, False)
   yield
-  jax.config.update(name, before)
+  jax.config.update(name, True)
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,6 @@ def test_without_landmarks_there_is_nothing_to_choose():
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("compiled_quickly")
 def test_finished_trials_are_kept(tmp_path, monkeypatch, capsys):
   """The same command trains nothing twice; another config trains again."""
   trained = []

@@ -29,7 +29,6 @@ def test_every_part_leaves_its_numbers_without_tensorflow_and_clu(tmp_path):
       "PYTHON": sys.executable,
       "PYTHONPATH": str(blocked),
       "TINY": "1",
-      "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
       "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
       "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     },

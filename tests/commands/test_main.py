@@ -169,6 +169,7 @@ def test_mistakes_get_one_line_and_leave_nothing(tmp_path):
   assert not workdir.exists()
 
 
+@pytest.mark.slow
 def test_missing_workdir_as_the_user_sees_it(tmp_path):
   """`python -m c3_jax.main` without --workdir asks for it, in one line."""
   done = subprocess.run(
@@ -209,7 +210,6 @@ def folder_run(tmp_path_factory):
   (result,) = start(
     {"run": arguments},
     tmp,
-    JAX_DISABLE_MOST_OPTIMIZATIONS="1",
     JAX_COMPILATION_CACHE_DIR=jax.config.jax_compilation_cache_dir,
     JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
   ).values()

@@ -68,7 +68,6 @@ def test_what_cannot_be_measured_is_none():
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("compiled_quickly")
 def test_a_network_is_measured(tmp_path, save_run):
   """Everything is finite and JSON; the file is that of the evaluation."""
   config, variables = save_run(tmp_path / "run", {4: 20.0})

@@ -18,6 +18,8 @@ from c3_jax.models.resnet import ResNet
 from c3_jax.models.vgg import VGG
 from tests.reference.golden import weights
 
+pytestmark = pytest.mark.usefixtures("compiled_fully")
+
 PLACE = pathlib.Path(weights.__file__).parent / "outputs.npz"
 
 
@@ -69,6 +71,7 @@ def test_resnet50(golden, ported):
       assert_golden(golden, f"resnet50/{stride}/{name}", got)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ["vgg16", "vgg19"])
 def test_vgg(golden, ported, arch):
   """All taps after a ReLU."""

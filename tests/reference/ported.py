@@ -2,7 +2,6 @@
 
 import flax.traverse_util
 import jax
-import numpy as np
 
 from c3_jax.models import dilation, porting
 from tests.reference import oracles
@@ -25,13 +24,9 @@ def _port(state, module, table):
 
 
 def resnet_layers(module, variables, images):
-  """Runs our ResNet: dict layer1 .. layer4 -> map.
-
-  Raises:
-    AssertionError: it returns others than layer3 and layer4.
-  """
+  """Runs our ResNet: dict layer1 .. layer4 -> map; the last two as returned."""
   last = [f"layer{i}_{n - 1}" for i, n in enumerate(module.stage_sizes, 1)]
-  keep = lambda module, method: module.name in last  # noqa: E731
+  keep = lambda module, method: module.name in last[:2]  # noqa: E731
 
   @jax.jit
   def run(variables, images):
@@ -43,14 +38,9 @@ def resnet_layers(module, variables, images):
     )
 
   (f3, f4), kept = run(variables, images)
-  kept = kept["intermediates"]
-  maps = {name.split("_")[0]: kept[name]["__call__"][0] for name in last}
-  # Dilated blocks work on folded maps.
-  sizes = {"layer3": f3.shape[1:3], "layer4": f4.shape[1:3]}
-  maps = {
-    name: dilation.unfold(x, sizes.get(name, x.shape[3:5]))
-    for name, x in maps.items()
-  }
-  np.testing.assert_array_equal(f3, maps["layer3"])
-  np.testing.assert_array_equal(f4, maps["layer4"])
-  return maps
+  maps = {}
+  for name in last[:2]:
+    x = kept["intermediates"][name]["__call__"][0]
+    # Dilated blocks work on folded maps.
+    maps[name.split("_")[0]] = dilation.unfold(x, x.shape[3:5])
+  return maps | {"layer3": f3, "layer4": f4}

@@ -26,8 +26,6 @@ from c3_jax.training import experiment, loop, resume
 from c3_jax.training.experiment import Experiment
 from configs import synthetic
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 TERMS = {
   "pairs": {"pairs", "warp", "apart"},
   "flow": {"flow"},
@@ -131,6 +129,7 @@ def test_newest_and_best_checkpoints_are_kept(straight):
   assert report["step"] == best
 
 
+@pytest.mark.slow
 def test_report_can_be_computed_from_the_checkpoint(straight):
   """The errors follow from the best checkpoint and the regressors on file."""
   workdir, report = straight
@@ -236,6 +235,7 @@ def poisoned(step):
   return poison
 
 
+@pytest.mark.slow
 def test_unlucky_run_ends_as_if_nothing_had_been(
   straight, tmp_path, monkeypatch
 ):
@@ -299,6 +299,7 @@ def test_unlucky_run_ends_as_if_nothing_had_been(
   assert_same_run(tmp_path, straight[0])
 
 
+@pytest.mark.slow
 def test_a_workdir_that_goes_ends_the_run(tmp_path, monkeypatch):
   """Removed while it trains: an error, not a success that left nothing."""
   workdir = tmp_path / "run"
@@ -307,6 +308,7 @@ def test_a_workdir_that_goes_ends_the_run(tmp_path, monkeypatch):
     loop.train_and_evaluate(get_config(), workdir)
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run_and_keeps_what_was_saved(
   straight, tmp_path, monkeypatch
 ):
@@ -322,6 +324,7 @@ def test_a_full_disk_ends_the_run_and_keeps_what_was_saved(
   assert_same_run(tmp_path, straight[0])
 
 
+@pytest.mark.slow
 def test_divergence_before_any_checkpoint_says_so(tmp_path, monkeypatch):
   """Parameters that blow up at once leave no checkpoint to name."""
   monkeypatch.setattr(parallel, "parallel_step", poisoned(1))
@@ -329,6 +332,7 @@ def test_divergence_before_any_checkpoint_says_so(tmp_path, monkeypatch):
     loop.train_and_evaluate(get_config(), tmp_path)
 
 
+@pytest.mark.slow
 def test_finished_run_is_evaluated_again_and_not_trained(straight, copy):
   """Starting a finished run draws and measures again, and changes nothing.
 
@@ -345,6 +349,7 @@ def test_finished_run_is_evaluated_again_and_not_trained(straight, copy):
   assert written == straight[1]
 
 
+@pytest.mark.slow
 def test_without_annotations_there_are_figures_only(copy, monkeypatch):
   """A dataset without points gives no report, but shows what was learned."""
   monkeypatch.setattr(
@@ -381,6 +386,7 @@ def test_another_config_is_refused(straight, key, value):
   assert (workdir / "config.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_all_changes_are_named_and_can_be_accepted(copy, caplog):
   """Every key that differs is in the line; told to, the run goes on."""
   changes = {"optimizer__weight_decay": 0.5, "perceptual__decay": 0.5}
@@ -404,6 +410,7 @@ def test_all_changes_are_named_and_can_be_accepted(copy, caplog):
   assert written["optimizer"]["weight_decay"] == 0.5
 
 
+@pytest.mark.slow
 def test_a_key_that_a_run_did_not_have_had_its_default(copy):
   """A run of an older version goes on, unless a key now has another value."""
   path = copy / "config.json"
@@ -439,6 +446,7 @@ def damage(path):
   largest.write_bytes(data)
 
 
+@pytest.mark.slow
 def test_damaged_newest_checkpoint(straight, copy, caplog):
   """It is named, the one before is used, and the run ends as it had."""
   damage(copy / "checkpoints" / "30")
@@ -452,6 +460,7 @@ def test_damaged_newest_checkpoint(straight, copy, caplog):
     loop.train_and_evaluate(get_config(), copy, mode="train")
 
 
+@pytest.mark.slow
 def test_any_stage_starts_from_any_checkpoint(straight, tmp_path):
   """`config.init` gives the networks and running means, not the optimiser."""
   workdir, report = straight

@@ -17,8 +17,6 @@ from c3_jax.training import loop, resume
 from c3_jax.training.experiment import Experiment
 from configs import folder, synthetic
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 STEPS = 4
 
 
@@ -103,6 +101,7 @@ def test_perceptual_network_has_the_models_type():
   assert initial.networks(config)[1].dtype.name == "bfloat16"
 
 
+@pytest.mark.slow
 def test_the_first_checkpoint_holds_the_ported_backbone(finished):
   """Step 0 is kept, with every number of the ported file."""
   run, _, place = finished
@@ -120,6 +119,7 @@ def test_the_first_checkpoint_holds_the_ported_backbone(finished):
     np.testing.assert_array_equal(found[path], value)
 
 
+@pytest.mark.slow
 def test_training_moves_the_weights_not_the_statistics(finished):
   """Kernels of the backbone learn; its statistics stay the ported ones."""
   run, *_ = finished
@@ -134,6 +134,7 @@ def test_training_moves_the_weights_not_the_statistics(finished):
   assert np.any(next(kernels) != next(kernels))
 
 
+@pytest.mark.slow
 def test_perceptual_network_is_the_ported_one(finished):
   """Every parameter of the frozen VGG comes from the folder."""
   config = with_weights(finished[2])
@@ -145,6 +146,7 @@ def test_perceptual_network_is_the_ported_one(finished):
     np.testing.assert_array_equal(found[path], value)
 
 
+@pytest.mark.slow
 def test_log_says_what_is_used(finished):
   """One line names both folders; without them, what is used instead."""
   (line,) = [line for line in finished[1] if "perceptual" in line]
@@ -155,10 +157,12 @@ def test_log_says_what_is_used(finished):
   assert "\n" not in line
 
 
+@pytest.mark.slow
 def test_evaluation_needs_no_source_weights(finished):
   """Both networks that are measured come from the run, the folder is gone."""
   workdir = finished[0]
-  experiment, run = Experiment.to_evaluate(with_weights("gone"), workdir)
+  config = with_weights("gone", eval__step=STEPS)
+  experiment, run = Experiment.to_evaluate(config, workdir)
   assert run.step == STEPS and run.model.backbone.norm == "frozen"
   untrained = loop.untrained(experiment, run)
   for variables, step in ((run.variables, STEPS), (untrained, 0)):
@@ -171,6 +175,7 @@ def test_evaluation_needs_no_source_weights(finished):
   loop.train_and_evaluate(with_weights("gone"), workdir, mode="train")
 
 
+@pytest.mark.slow
 def test_run_notes_its_weights(finished):
   """weights.json says which files the networks came from."""
   noted = json.loads((finished[0] / "weights.json").read_text())
@@ -188,6 +193,7 @@ def begun(finished, tmp_path):
   return run
 
 
+@pytest.mark.slow
 def test_resuming_needs_the_vgg_only(finished, begun, tmp_path):
   """The backbone is in the checkpoint; the VGG may have moved."""
   place = tmp_path / "moved"
@@ -201,6 +207,7 @@ def test_resuming_needs_the_vgg_only(finished, begun, tmp_path):
   )
 
 
+@pytest.mark.slow
 def test_resuming_without_the_vgg_is_refused(finished, begun, tmp_path):
   """Gone, another one, or none: one line with the key."""
   refused = {
@@ -218,6 +225,7 @@ def test_resuming_without_the_vgg_is_refused(finished, begun, tmp_path):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "key, change, message",
   [

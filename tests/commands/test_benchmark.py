@@ -98,6 +98,7 @@ def hand_count():
   return 2 * macs
 
 
+@pytest.mark.slow
 def test_flops_of_the_papers_step_are_those_counted_by_hand():
   """The lowered step of stage cycle holds nothing beyond the hand count."""
   config = settings.paper(k=10, cycle=1, flow=1)
@@ -131,6 +132,7 @@ def test_memory_is_what_a_program_reads_writes_and_keeps():
   assert timing.peak_bytes(donated.compile()) == 2 * x.nbytes
 
 
+@pytest.mark.slow
 def test_data_that_is_missing_stops_input_alone(monkeypatch):
   """A folder without a root: everything else is measured."""
   config = folder.get_config("cpu")

@@ -53,6 +53,7 @@ def test_a_wheel_has_the_files_of_pages(installed):
     assert copy.read_bytes() == path.read_bytes()
 
 
+@pytest.mark.slow
 def test_configs_are_found_by_name_without_a_clone(installed, tmp_path):
   """In an empty folder, NAME:test makes each config that the clone has."""
   code = """if True:

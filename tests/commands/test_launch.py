@@ -94,6 +94,7 @@ def test_missing_python_is_one_clear_line(tmp_path):
   assert re.fullmatch(r"error: no Python >= 3\.11 .*\n", done.stderr)
 
 
+@pytest.mark.slow
 def test_local_asks_for_flags_and_a_gpu():
   """`local.sh` stops with one line when it has no flags or JAX no GPU."""
   script = shlex.quote(str(ROOT / "launch" / "local.sh"))

@@ -197,6 +197,7 @@ def test_wrong_arrays_are_refused(images, points, names):
     in_memory.ArrayDataset(images, points, names)
 
 
+@pytest.mark.slow
 def test_the_room_and_a_folder_need_no_tensorflow(tmp_path):
   """Where it cannot be imported, a folder is cached and streamed all the same.
 

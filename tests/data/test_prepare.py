@@ -122,6 +122,7 @@ def test_the_script_counts_builds_and_says_what_differs(dots, tmp_path):
   assert list((tmp_path / "tfds" / "c3_mafl" / "1.0.0").glob("*array_record*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "arguments, named",
   [(["celeba"], "usage"), (["faces", "."], "--dataset=faces: use one of")],

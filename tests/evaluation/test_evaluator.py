@@ -4,6 +4,7 @@ The images hold two dots, a red and a green one, and the "network" returns
 the centres of gravity of these colours: what it should find is known exactly.
 """
 
+import dataclasses
 import functools
 import json
 import types
@@ -282,12 +283,18 @@ def test_perturbed_images_move_their_points_along():
   assert perturbed == each.regress(*variables, perturb=True)
 
 
-def test_report_says_what_was_measured(tmp_path):
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+  """(`Subject`, its report)."""
+  workdir, (_, each) = tmp_path_factory.mktemp("measured"), evaluator()
+  subject = Subject(workdir, each, 12, jnp.float32(1), jnp.float32(0))
+  return subject, evaluate(subject)
+
+
+def test_report_says_what_was_measured(measured):
   """The file holds the keys that others read, each number of its own kind."""
-  config, each = evaluator()
-  subject = Subject(tmp_path, each, 12, jnp.float32(1), jnp.float32(0))
-  report = evaluate(subject)
-  (path,) = (tmp_path / "eval").iterdir()
+  subject, report = measured
+  (path,) = (subject.workdir / "eval").iterdir()
   assert path.name == "synthetic.json"
   assert json.loads(path.read_text()) == report
   assert (report["dataset"], report["step"], report["k"]) == (
@@ -319,23 +326,22 @@ def test_report_says_what_was_measured(tmp_path):
   )
 
 
-def test_report_says_what_was_seen_of_the_files(tmp_path, monkeypatch):
+def test_report_says_what_was_seen_of_the_files(
+  measured, tmp_path, monkeypatch
+):
   """The share, and the protocol, of a test split that knows them."""
-  config, each = evaluator()
-  subject = Subject(tmp_path, each, 12, jnp.float32(1), jnp.float32(0))
-  assert not {"seen", "protocol"} & evaluate(subject).keys()
+  subject, report = measured
+  assert not {"seen", "protocol"} & report.keys()
   published = {"paper": "aflw", "name": "imm", "release": "lmdis"}
   monkeypatch.setattr(ArrayDataset, "seen", 64.0)
   monkeypatch.setattr(ArrayDataset, "protocol", published)
-  report = evaluate(subject)
+  report = evaluate(dataclasses.replace(subject, workdir=tmp_path))
   assert (report["seen"], report["protocol"]) == (64.0, published)
 
 
-def test_table_shows_the_numbers_of_the_report(tmp_path):
+def test_table_shows_the_numbers_of_the_report(measured):
   """Every error stands in a line that names its convention."""
-  config, each = evaluator()
-  subject = Subject(tmp_path, each, 12, jnp.float32(1), jnp.float32(0))
-  report = evaluate(subject)
+  _, report = measured
   head, *lines = table(report).splitlines()
   assert "K = 2" in head and "step 12" in head
   assert "40 images to fit, 30 to test" in head

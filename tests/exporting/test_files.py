@@ -84,6 +84,7 @@ def test_a_card_has_the_numbers_of_its_step(run, tmp_path):
   assert "no evaluation of step 8" in wrong.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", files.FORMATS)
 def test_a_file_that_differs_is_not_written(run, tmp_path, monkeypatch, kind):
   """One landmark off by a thousandth is refused; the folder stays empty."""

@@ -177,6 +177,7 @@ def test_figures_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
   assert list(path.parent.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_pyplot_is_not_imported():
   """The figures need neither pyplot nor a display."""
   code = (

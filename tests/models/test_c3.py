@@ -8,33 +8,42 @@ from c3_jax import settings
 from c3_jax.models import initial
 from configs import synthetic
 
+IMAGES = np.random.default_rng(0).uniform(size=(2, 16, 16, 3)).astype("f4")
+
 
 @pytest.fixture(scope="module")
 def small():
-  """(config, model, variables, images)."""
-  config = synthetic.get_config("test")
-  model, _ = initial.networks(config)
-  images = jax.random.uniform(jax.random.key(1), (2, 16, 16, 3))
-  return config, model, model.init(jax.random.key(0), images), images
+  """(model, variables drawn by NumPy: no compilation)."""
+  model, _ = initial.networks(synthetic.get_config("test"))
+  rng = np.random.default_rng(1)
+  shapes = jax.eval_shape(model.init, jax.random.key(0), IMAGES)
+  draw = lambda x: rng.uniform(0.1, 0.5, x.shape).astype("f4")  # noqa: E731
+  return model, jax.tree.map(draw, dict(shapes))
 
 
 def test_decode_of_encode_is_an_image(small):
   """D(E_a(N(I)), E_p(N(I))) has the shape of I."""
-  _, model, variables, images = small
-  encoding = model.apply(variables, images, method="encode")
-  assert encoding.pose.points.shape == (2, 10, 2)
-  out = model.apply(
-    variables, encoding.appearance, encoding.pose.maps, method="decode"
-  )
-  assert out.shape == images.shape
+  model, variables = small
+
+  def there_and_back(images):
+    encoding = model.apply(variables, images, method="encode")
+    assert encoding.pose.points.shape == (2, 10, 2)
+    return model.apply(
+      variables, encoding.appearance, encoding.pose.maps, method="decode"
+    )
+
+  assert jax.eval_shape(there_and_back, IMAGES).shape == IMAGES.shape
 
 
 def test_swap_features_exchanges_the_maps(small):
   """f' is layer3 and f layer4, or the other way round."""
-  _, model, variables, images = small
-  layer3, layer4 = model.apply(variables, images, method="features")
-  swapped = model.clone(swap_features=True)
-  f_flow, f = swapped.apply(variables, images, method="features")
+  model, variables = small
+  (layer3, layer4), (f_flow, f) = jax.jit(
+    lambda images: [
+      network.apply(variables, images, method="features")
+      for network in (model, model.clone(swap_features=True))
+    ]
+  )(IMAGES)
   np.testing.assert_array_equal(f_flow, layer4)
   np.testing.assert_array_equal(f, layer3)
   assert layer3.shape != layer4.shape

@@ -52,6 +52,7 @@ def test_resnet50_equals_torchvision(state50, output_stride, size):
   assert_equal_maps(got, oracles.resnet_layers(model, images))
 
 
+@pytest.mark.slow
 def test_resnet18_equals_torchvision():
   """Basic blocks give torchvision's ResNet-18."""
   torch.manual_seed(1)

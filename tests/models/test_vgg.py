@@ -17,7 +17,11 @@ IMAGES = RNG.uniform(size=(1, 32, 48, 3)).astype("f4")
 @pytest.mark.parametrize(
   "arch, size",
   # 400 px of PF-Pascal in one direction: a strip is less work.
-  [("vgg16", (128, 128)), ("vgg16", (400, 48)), ("vgg19", (128, 128))],
+  [
+    ("vgg16", (128, 128)),
+    pytest.param("vgg16", (400, 48), marks=pytest.mark.slow),
+    pytest.param("vgg19", (128, 128), marks=pytest.mark.slow),
+  ],
 )
 def test_taps_equal_torchvision(arch, size):
   """All six taps are torchvision's maps after the ReLU of convB_2."""

@@ -32,6 +32,7 @@ def test_taps_on_the_padding_are_not_counted():
   assert flops.module_flop(conv, image) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("separable", [True, False])
 def test_head_is_its_convolutions_and_little_else(separable):
   """Correlation and layers, by hand; the rest is a few per cent.
@@ -63,6 +64,7 @@ def published():
   }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "backbone, gigamacs", [("resnet50", 10.7), ("resnet101", 22.29)]
 )
@@ -77,6 +79,7 @@ def test_features_are_those_of_the_published_network(
   )
 
 
+@pytest.mark.slow
 def test_the_separable_flow_is_as_cheap_as_claimed(published):
   """At most the paper's 81 GFLOP, a quarter of NC-Net's; the head a seventh."""
   ours, ncnet = published["resnet50"], published["resnet101"]

@@ -43,6 +43,7 @@ def _run(folder, *arguments):
   return int(out.stdout), out.stderr
 
 
+@pytest.mark.slow
 def test_a_second_run_compiles_nothing(tmp_path):
   """All programs come from the cache, and nothing else is left behind."""
   assert _run(tmp_path)[0] == 0
@@ -54,6 +55,7 @@ def test_a_second_run_compiles_nothing(tmp_path):
   assert sorted(path.name for path in folder.iterdir()) == made
 
 
+@pytest.mark.slow
 def test_what_a_killed_run_was_writing_is_not_shared(tmp_path):
   """Its last entry stays in its own folder; those before it are shared."""
   _run(tmp_path, "kill")

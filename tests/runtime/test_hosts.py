@@ -96,6 +96,7 @@ def leaves(workdir, step):
   }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", parallel.KINDS)
 def test_two_processes_equal_one(one, two, kind):
   """Parameters after five steps, and metrics, do not depend on processes."""
@@ -116,6 +117,7 @@ def test_two_processes_equal_one(one, two, kind):
       np.testing.assert_allclose(x[name], y[name], rtol=1e-9, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", parallel.KINDS)
 def test_first_gradients_of_two_processes_equal_those_of_one(one, two, kind):
   """Within 1e-11 of the largest: Adam's first moment holds them."""
@@ -129,6 +131,7 @@ def test_first_gradients_of_two_processes_equal_those_of_one(one, two, kind):
     )
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_process_stops_both_after_one_step(two):
   """Both exit with 0 after the same step, which is saved, once."""
   workdir, logs = two

@@ -17,7 +17,12 @@ from c3_jax.training import setup as setup_lib
 from c3_jax.training.state import state_at_0
 from configs import celeba, pf_pascal
 
-STAGES = ("pairs", "flow", "cycle")
+SLOW = pytest.mark.slow
+STAGES = (
+  pytest.param("pairs", marks=SLOW),
+  "flow",
+  pytest.param("cycle", marks=SLOW),
+)
 
 
 @functools.cache
@@ -73,8 +78,10 @@ def traced(name, **options):
 @pytest.mark.parametrize(
   ("name", "module", "argument"),
   [
-    *((name, celeba, "test") for name in STAGES),
-    ("cycle", pf_pascal, "landmarks,test"),
+    ("flow", celeba, "test"),
+    pytest.param("pairs", celeba, "test", marks=SLOW),
+    pytest.param("cycle", celeba, "test", marks=SLOW),
+    pytest.param("cycle", pf_pascal, "landmarks,test", marks=SLOW),
   ],
 )
 def test_step_lowers_for_other_platforms(name, module, argument):
@@ -99,6 +106,7 @@ def all_reduces(text):
   return sizes
 
 
+@SLOW
 @pytest.mark.parametrize("name", ["flow", "pairs"])
 def test_one_all_reduce_of_the_gradients(name):
   """All gradients travel together; the rest are statistics of batch norms."""
@@ -135,6 +143,7 @@ def test_what_stays_float32_in_bfloat16(name):
   assert len(kinds) > 5 and set(kinds) == {"bf16"}
 
 
+@SLOW
 @pytest.mark.parametrize("size", [64, 72])
 def test_no_dilation_or_stride_reaches_the_compiler(size):
   """All convolutions of the paper's step, odd maps included, are plain.

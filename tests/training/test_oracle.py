@@ -17,6 +17,8 @@ from c3_jax.training.terms import loss_terms
 from configs import folder
 from tests.reference import oracles, torch_c3
 
+pytestmark = pytest.mark.slow
+
 SIZE, BATCH, K, CELLS = 64, 4, 5, 8
 WEIGHTS = {"cycle": 1.0, "inv": 0.5, "equiv": 2.0}
 BLOCKS = (1, 1, 1, 1)

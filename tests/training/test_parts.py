@@ -21,6 +21,8 @@ from c3_jax.training.state import enter, initial_state
 from configs import synthetic
 from tests.reference import float64
 
+pytestmark = pytest.mark.slow
+
 BATCH = 8
 
 

@@ -34,7 +34,12 @@ from c3_jax.training.terms import (
 from configs import folder, synthetic
 from tests.reference import float64
 
-STAGES = ("pairs", "flow", "cycle")
+# Compiling is most of the work; stage flow is the smallest.
+STAGES = (
+  pytest.param("pairs", marks=pytest.mark.slow),
+  "flow",
+  pytest.param("cycle", marks=pytest.mark.slow),
+)
 WEIGHTS = {
   "pairs": {
     "pairs": 1.0,
@@ -187,25 +192,36 @@ def test_one_device_equals_four(name):
 
 
 @pytest.mark.slow
-def test_shard_map_is_pmap():
-  """Stage cycle on four devices by shard_map is the one on one by pmap."""
-  four = train("cycle", 4, count=1, kind="shard_map")
-  one = on_one_device("cycle")
+@pytest.mark.parametrize("name", STAGES)
+def test_shard_map_is_pmap(name):
+  """A step on four devices by shard_map is the one on one by pmap."""
+  four = train(name, 4, count=1, kind="shard_map")
+  one = on_one_device(name)
   one = Run(one.states[:2], one.gradients[:1], one.metrics[:1])
   assert_same(one, four)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STAGES)
-def test_missing_mean_shows(name, monkeypatch):
-  """Without the average over devices the comparison fails in every stage."""
+def test_missing_mean_is_refused(name, monkeypatch):
+  """Without the average over devices no stage passes shard_map's check."""
   monkeypatch.setattr(parallel, "mean", lambda tree: tree)
-  four = train(name, 4, count=1)
-  one = on_one_device(name)
+  with pytest.raises(ValueError, match="replicat"):
+    train(name, 4, count=1, kind="shard_map")
+
+
+@pytest.mark.slow
+def test_missing_mean_shows(monkeypatch):
+  """Nor does the comparison, where nothing checks: stage flow by pmap."""
+  monkeypatch.setattr(parallel, "mean", lambda tree: tree)
+  four = train("flow", 4, count=1)
+  one = on_one_device("flow")
   one = Run(one.states[:2], one.gradients[:1], one.metrics[:1])
   with pytest.raises(AssertionError):
     assert_same(one, four)
 
 
+@pytest.mark.slow
 def test_missing_mean_in_batch_norm_shows(monkeypatch):
   """With batch norms that see their own device only, the comparison fails."""
   monkeypatch.setattr(
@@ -268,6 +284,7 @@ def test_stage_moves_its_own_parameters_only(name):
   assert all(same) if name == "flow" else not any(same)
 
 
+@pytest.mark.slow
 def test_statistics_of_cycle_are_those_of_photographs():
   """Views, for L_warp and L_apart, do not count in stage cycle's statistics."""
   with_views = on_one_device("cycle").states[1].batch_stats
@@ -302,6 +319,7 @@ def test_metrics_of_a_stage(name):
     np.testing.assert_allclose(metrics["learning_rate"], stage.rate(i))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "name, term", [("pairs", "pairs"), ("cycle", "pairs"), ("cycle", "cycle")]
 )
@@ -322,29 +340,45 @@ def test_perceptual_distance_is_divided_by_its_running_mean(name, term):
     np.testing.assert_allclose(metrics[term], 2 * np.mean(raw / running))
 
 
+def traced_terms(stage):
+  """Names of the terms that a step of a stage computes; nothing runs."""
+  setup, _, state, frozen, batches = experiment()
+  step = parallel.pmap_step(
+    functools.partial(steps.train_step, setup, stage),
+    devices=jax.local_devices()[:1],
+  )
+  batch = {"image": batches[0][None]}
+  _, metrics = jax.eval_shape(step, enter(state, stage), frozen, batch)
+  return metrics.keys() & set(TERMS)
+
+
+# The small configurations add these to stages pairs and cycle.
+ADDED = {"warp", "apart"}
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("with_cycle", [0, 1])
 @pytest.mark.parametrize("with_flow", [0, 1])
 def test_terms_of_table_2(with_cycle, with_flow):
-  """Each cell has its own terms in the third stage, and the others nowhere."""
+  """Each cell has its own terms in the third stage.
+
+  That all cells share the other stages is in tests/commands/test_configs.py.
+  """
   config = synthetic.get_config(f"test,cycle={with_cycle},flow={with_flow}")
-  setup, _, state, frozen, batches = experiment()
-  batch = {"image": batches[0][None]}
-  found = {}
-  for stage in setup_lib.stages(config, 64):
-    step = parallel.pmap_step(
-      functools.partial(steps.train_step, setup, stage),
-      devices=jax.local_devices()[:1],
-    )
-    _, metrics = jax.eval_shape(step, enter(state, stage), frozen, batch)
-    found[stage.name] = metrics.keys() & set(TERMS)
+  last = setup_lib.stages(config, 64)[-1]
+  assert last.name == "cycle"
   # The smallest network keeps L_pairs beside L_cycle.
   third = {"pairs", "cycle", "inv"} if with_cycle else {"pairs"}
-  added = {"warp", "apart"}  # By the small configurations, in all cells.
-  assert found == {
-    "pairs": {"pairs"} | added,
-    "flow": {"flow"},
-    "cycle": third | added | ({"equiv"} if with_flow else set()),
-  }
+  expected = third | ADDED | ({"equiv"} if with_flow else set())
+  assert traced_terms(last) == expected
+
+
+@pytest.mark.slow
+def test_terms_before_the_third_stage():
+  """Stage pairs has L_pairs and what is added to it, stage flow L_flow."""
+  pairs, flow_, _ = setup_lib.stages(synthetic.get_config("test"), 64)
+  assert traced_terms(pairs) == {"pairs"} | ADDED
+  assert traced_terms(flow_) == {"flow"}
 
 
 # How the terms are put together, on linear networks of 4 x 4 images and

@@ -9,7 +9,6 @@ import pytest
 
 from tests.conftest import ROOT
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PROGRAM = """
 import os, sys, time
 from c3_jax.runtime import cli, files
@@ -60,8 +59,14 @@ def start(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["block", "destructor"])
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize(
+  ("what", "number"),
+  [
+    ("block", signal.SIGINT),
+    ("block", signal.SIGTERM),
+    ("destructor", signal.SIGINT),
+  ],
+)
 def test_a_stopped_command_says_one_line_and_leaves_nothing(
   start, tmp_path, number, what
 ):
@@ -80,9 +85,13 @@ def test_a_stopped_command_says_one_line_and_leaves_nothing(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize(
-  "command", [["c3_jax.predict"], ["c3_jax", "predict"]], ids=" ".join
+  ("command", "number"),
+  [
+    (["c3_jax.predict"], signal.SIGINT),
+    (["c3_jax", "predict"], signal.SIGTERM),
+  ],
+  ids=str,
 )
 def test_a_command_is_stopped_while_it_is_imported(command, number):
   """It says the same line, before it has read a flag."""

@@ -353,6 +353,25 @@ def level(labels, others):
   return None
 
 
+def table(found):
+  """Lists the lines of a Markdown table of `summary`, a row each n."""
+  kinds = sorted(found, key=lambda kind: kind != "labels")
+  lines = [f"| annotated images | {' | '.join(kinds)} | choices of images |"]
+  lines.append("|---" * (2 + len(kinds)) + "|")
+
+  def cell(kind, n):
+    mean, deviation, _ = found[kind].get(n, (None, None, 0))
+    if mean is None:
+      return ""
+    return f"{mean:.2f}" + (f" ± {deviation:.2f}" if deviation else "")
+
+  for n in sorted({n for rows in found.values() for n in rows}):
+    cells = " | ".join(cell(kind, n) for kind in kinds)
+    choices = max(rows[n][2] for rows in found.values() if n in rows)
+    lines.append(f"| {n} | {cells} | {choices} |")
+  return lines
+
+
 def draw(path, found, mean_shape):
   """Draws the errors over n, with one deviation as a band."""
   figure = canvas.new_figure(640, 380)
@@ -419,10 +438,7 @@ def main():
     if kind != "labels"
   }
   results.add()
-  for kind, rows in found.items():
-    for n, (mean, deviation, choices) in rows.items():
-      spread = "" if deviation is None else f" +- {deviation:.2f}"
-      print(f"{kind}, {n} labels: {mean:.2f}{spread} ({choices} choices)")
+  print("\n".join(table(found)))
   print("level at", results.content["level_at"])
   if args.figure:
     draw(args.figure, found, mean_shape)

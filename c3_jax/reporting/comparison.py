@@ -46,7 +46,7 @@ def parts(runs, room):
 def numbers(runs):
   """Shows the numbers of the runs; the best of a row stands out."""
   rows = [
-    ["landmarks", *(str(run.config["model"]["k"]) for run in runs)],
+    ["landmarks", *(escape(run.config["model"]["k"]) for run in runs)],
     ["steps", *(f"{run.steps:,}" for run in runs)],
   ]
   names = dict.fromkeys(e.name for run in runs for e in run.evaluations)

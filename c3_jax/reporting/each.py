@@ -17,7 +17,10 @@ def each_landmark(run, found):
   quality, report = found.quality, found.report or {}
   if quality is None:
     return ""
-  each, k = quality["landmarks"], quality["k"]
+  each = quality["landmarks"]
+  k = len(each["confidence"])
+  if quality["k"] != k:
+    raise ValueError(f"k is not {k}, the number of landmarks")
   columns = {
     "after a known warp": [
       _share(*pair) for pair in zip(each["consistency"], each["in_place"])

@@ -1,7 +1,7 @@
 """Labels saved: a network trained with n labels against unsupervised landmarks.
 
 python -m benchmarks.labels --workdir=RUN --root=DIR \
-  --out=benchmarks/labels.json --figure=docs/labels.png
+  --out=benchmarks/labels.json --figure=FILE.png
 
 Both see the same n annotated training images. With labels: the backbone and the
 pose head of the run, one map an annotated point, trained from scratch to put

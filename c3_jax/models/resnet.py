@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 
 from c3_jax.geometry import AnyArray
 from c3_jax.models import dilation
+from c3_jax.models.pooling import max_pool
 from c3_jax.runtime import parallel
 
 Images = Float[AnyArray, "b H W 3"]
@@ -178,7 +179,7 @@ class ResNet(nn.Module):
     x = stem(self.width, kernel, name="conv1")(x)
     x = nn.relu(norm(name="bn1")(x))
     if self.stem == "imagenet":
-      x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+      x = max_pool(x, 3)
     x, size = x[:, None, None], x.shape[1:3]
     outputs = dict.fromkeys((3, 4), (x, size))
     for layer, place, features, stride, d in self.blocks():

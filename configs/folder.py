@@ -6,8 +6,13 @@
 DIR/images/ holds JPEG or PNG files; an optional DIR/landmarks.csv lets the
 run measure itself (docs/folder.md). Arguments: k=10, cycle=1, flow=1 (see
 c3_jax/settings/arguments.py); `cpu`, a small network at 32 px; `test`, a run of
-seconds. Without `cpu` this is the paper's network at 128 px with L_warp and
-L_apart added to the paper's terms; docs/weights.md gives it ImageNet weights.
+seconds; stages=auto, or stages=pairs+flow+cycle or some of them. Without `cpu`
+this is the paper's network at 128 px with L_warp and L_apart added to the
+paper's terms; docs/weights.md gives it ImageNet weights.
+
+`cpu` runs stage `pairs` alone, in which known warps also teach the flow: at
+this size further steps of it gain more than stage `cycle` (docs/results.md),
+which `cpu,stages=pairs+flow+cycle` adds.
 """
 
 from c3_jax import settings
@@ -16,8 +21,14 @@ from c3_jax import settings
 def get_config(argument=""):
   """Makes the config of an argument such as "cpu,k=5"."""
   chosen, values = settings.parse(
-    argument, variants=("cpu", "test"), k=10, cycle=True, flow=True
+    argument,
+    variants=("cpu", "test"),
+    k=10,
+    cycle=True,
+    flow=True,
+    stages="auto",
   )
+  stages = values.pop("stages")
   config = settings.paper(**values)
   config.data.name = "folder"
   config.stages.pairs.epochs = 20.0
@@ -36,11 +47,22 @@ def get_config(argument=""):
       {"rotation": 10.0, "scale": 0.1, "shift": 0.1}
     )
     config.augment.warp_natural = True
-    config.stages.pairs.update({"epochs": 0.0, "steps": 6000})
+    # The object fills the middle: its surroundings need no landmarks.
+    config.augment.mask = "imm"
+    config.average = 0.999
+    config.stages.pairs.update({"epochs": 0.0, "steps": 20_000})
+    config.stages.pairs.weights.match = 0.5
+    config.stages.pairs.train += ("flow",)
+    config.objective.update(flow_reach=2, flow_temperature=0.1)
     config.stages.flow.update({"epochs": 0.0, "steps": 300})
     config.stages.cycle.update({"epochs": 0.0, "steps": 4000})
     config.stages.pairs.drops = (0.8,)
     config.stages.cycle.update({"learning_rate": 1e-3, "drops": (0.7,)})
+    # A flow whose head stands still would fall behind the moving backbone.
+    config.stages.cycle.weights.match = 0.25
+    config.stages.cycle.train += ("flow",)
+  if stages != "auto" or "cpu" in chosen:
+    settings.select(config, "pairs" if stages == "auto" else stages)
   if "test" in chosen:
     settings.quick(config)
     config.data.example = 60

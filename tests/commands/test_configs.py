@@ -26,6 +26,7 @@ VARIANTS = [
   (synthetic, "test"),
   (folder, ""),
   (folder, "cpu"),
+  (folder, "cpu,stages=pairs+flow+cycle"),
   (folder, "test"),
   (celeba, ""),
   (celeba, "k=30,stages=12"),
@@ -42,6 +43,7 @@ VARIANTS = [
 # Where not all three stages run.
 STAGES = {
   "k=30,stages=12": ["pairs", "flow"],
+  "cpu": ["pairs"],
   "aflw": ["cycle"],
   "aflw,test": ["cycle"],
 }
@@ -92,11 +94,13 @@ def test_networks_and_stages_of_every_configuration(module, name):
     assert before.steps > 0
     assert after.start == before.end
   for stage in stages:
-    # What is frozen: the flow but in its own stage, or all but the flow.
+    # What is frozen: the flow but where a term teaches it, or all but it.
     if stage.name == "flow":
       assert stage.train == ("flow",)
     elif module is not pf_pascal:
-      assert stage.train == ("backbone", "appearance", "pose", "decoder")
+      taught = ("flow",) if stage.weights["match"] else ()
+      moved = ("backbone", "appearance", "pose", "decoder", *taught)
+      assert stage.train == moved
 
 
 @pytest.mark.parametrize("module", [synthetic, folder, celeba, lsun])

@@ -244,4 +244,6 @@ def test_a_run_talks_about_itself_only(folder_run):
     assert words
   assert "pairs 4/4" in err
   assert "regression with intercept" in out
-  assert out.endswith(f"figures: {workdir / 'figures'}\n")
+  assert out.endswith(
+    f"figures: {workdir / 'figures'}\nreport: {workdir / 'report.html'}\n"
+  )

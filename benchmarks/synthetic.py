@@ -19,11 +19,20 @@ import shutil
 import subprocess
 import sys
 
-CONFIG = "configs/synthetic.py"
+CONFIG = "configs/synthetic.py:stages=pairs+flow+cycle"
 THIRD = "--config.stages.cycle.weights"
+# The quickstart of version 0.1.0.
+FIRST = (
+  "--config.stages.pairs.steps=2500",
+  "--config.stages.pairs.drops=(0.8,)",
+  "--config.stages.pairs.weights.match=0.0",
+  f"{THIRD}.match=0.0",
+  "--config.augment.mask=border",
+  "--config.average=0.0",
+)
 # Name -> config and options of what follows stages pairs and flow.
 CELLS = {
-  "more_pairs": (f"{CONFIG}:cycle=0,flow=0",),
+  "more_pairs": (f"{CONFIG},cycle=0,flow=0",),
   "cycle": (CONFIG,),
 }
 BARE_CELLS = {
@@ -46,7 +55,7 @@ def run(config, seed, workdir, *options):
     [
       *(sys.executable, "-m", "c3_jax.main", f"--config={config}"),
       *(f"--config.seed={seed}", f"--config.data.seed={seed}"),
-      *(f"--workdir={workdir}", *options),
+      *(f"--workdir={workdir}", *FIRST, *options),
     ],
     check=True,
   )

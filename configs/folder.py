@@ -47,23 +47,16 @@ def get_config(argument=""):
       {"rotation": 10.0, "scale": 0.1, "shift": 0.1}
     )
     config.augment.warp_natural = True
-    # The object fills the middle: its surroundings need no landmarks.
-    config.augment.mask = "imm"
-    config.average = 0.999
     config.stages.pairs.update({"epochs": 0.0, "steps": 20_000})
-    config.stages.pairs.weights.match = 0.5
-    config.stages.pairs.train += ("flow",)
-    config.objective.update(flow_reach=2, flow_temperature=0.1)
     config.stages.flow.update({"epochs": 0.0, "steps": 300})
     config.stages.cycle.update({"epochs": 0.0, "steps": 4000})
     config.stages.pairs.drops = (0.8,)
     config.stages.cycle.update({"learning_rate": 1e-3, "drops": (0.7,)})
-    # A flow whose head stands still would fall behind the moving backbone.
-    config.stages.cycle.weights.match = 0.25
-    config.stages.cycle.train += ("flow",)
   if stages != "auto" or "cpu" in chosen:
     settings.select(config, "pairs" if stages == "auto" else stages)
   if "test" in chosen:
     settings.quick(config)
     config.data.example = 60
+  elif "cpu" in chosen:
+    settings.learn_longer(config, average=0.999)
   return config.lock()

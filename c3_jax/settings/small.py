@@ -54,6 +54,26 @@ def shrink(config: ConfigDict, *, image_size: int, load_size: int) -> None:
   from_scratch(config)
 
 
+def learn_longer(config: ConfigDict, *, average: float) -> None:
+  """Changes a small config for thousands of steps of stage `pairs`.
+
+  The mask leaves the border of an image unexplained: the object fills its
+  middle. Known warps teach the flow in `pairs`; in `cycle` they keep a head up
+  that would fall behind a moving backbone.
+
+  Args:
+    config: of `shrink`.
+    average: decay of the running mean of the parameters; it does what a drop
+      of the rate would, and needs no end to be known.
+  """
+  config.augment.mask, config.average = "imm", average
+  config.objective.update(flow_reach=2, flow_temperature=0.1)
+  for name, weight in (("pairs", 0.5), ("cycle", 0.25)):
+    stage = config.stages[name]
+    stage.weights.match = weight
+    stage.train += ("flow",)
+
+
 def quick(config: ConfigDict) -> None:
   """Turns a small config into one that passes all stages in seconds."""
   config.data.update(image_size=16, load_size=20)

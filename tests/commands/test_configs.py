@@ -42,10 +42,11 @@ VARIANTS = [
 ]
 # Where not all three stages run.
 STAGES = {
-  "k=30,stages=12": ["pairs", "flow"],
-  "cpu": ["pairs"],
-  "aflw": ["cycle"],
-  "aflw,test": ["cycle"],
+  (synthetic, ""): ["pairs"],
+  (folder, "cpu"): ["pairs"],
+  (celeba, "k=30,stages=12"): ["pairs", "flow"],
+  (celeba, "aflw"): ["cycle"],
+  (celeba, "aflw,test"): ["cycle"],
 }
 IDS = [f"{module.__name__}:{name}" for module, name in VARIANTS]
 CELLS = list(itertools.product((0, 1), (0, 1)))
@@ -85,7 +86,7 @@ def test_networks_and_stages_of_every_configuration(module, name):
   validate.validate(config)
   stages = setup_lib.stages(config, 5000)
   validate.check_shapes(config, setup_lib.Setup.of(config), stages)
-  expected = STAGES.get(name, ["pairs", "flow", "cycle"])
+  expected = STAGES.get((module, name), ["pairs", "flow", "cycle"])
   if module is pf_pascal and "landmarks" not in name:
     expected = ["flow", "cycle"]
   assert [stage.name for stage in stages] == expected
@@ -201,7 +202,7 @@ def test_cells_of_table_2_differ_in_the_last_stage_alone(module, cell):
   # What networks from scratch add is the same in all cells.
   added = {"warp", "apart"} if module in (synthetic, folder) else set()
   # The smallest network keeps L_pairs with L_cycle.
-  added |= {"pairs"} if module is synthetic else set()
+  added |= {"pairs", "match"} if module is synthetic else set()
   assert weights == expected | added | ({"equiv"} if with_flow else set())
   for key, value in flat(module.get_config()).items():
     assert config[key] == value or key.startswith(prefix)

@@ -16,6 +16,9 @@ logger = logging.getLogger(__name__)
 
 AUTO = "auto"
 PATIENCE_MS = 3_600_000  # An hour: what evaluation of a large set may take.
+# Without a sign of life for so long a process counts as dead, and JAX ends all
+# others: a run that hangs costs its whole cluster.
+HEARTBEAT_SECONDS = 40
 _places = itertools.count()
 
 
@@ -47,7 +50,10 @@ def initialize(coordinator, num_processes=None, process_id=None):
     return
   try:
     jax.distributed.initialize(
-      None if coordinator == AUTO else coordinator, num_processes, process_id
+      None if coordinator == AUTO else coordinator,
+      num_processes,
+      process_id,
+      heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
     )
   except (ValueError, RuntimeError) as error:
     raise UserError(

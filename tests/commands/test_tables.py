@@ -15,6 +15,8 @@ AFLW = {"paper": "aflw", "name": "imm", "release": "lmdis"}
 
 def write(folder, argument, seed, reports, module=synthetic, **keys):
   """Writes what a run leaves: its folder."""
+  if module is synthetic:  # By default it has no third stage.
+    argument = f"{argument},stages=pairs+flow+cycle"
   config = module.get_config(argument)
   with config.unlocked():
     config.seed = seed
@@ -337,8 +339,8 @@ def test_mistakes_are_named(tmp_path, sweep):
 def test_a_run_of_an_older_version_joins_the_row_of_its_seeds(tmp_path):
   """Keys that its config.json lacks count as their defaults."""
   made = {"synthetic": report(10.0, 9.0)}
-  older = write(tmp_path / "older", "", 0, made)
-  newer = write(tmp_path / "newer", "", 1, made)
+  older = write(tmp_path / "older", "test", 0, made)
+  newer = write(tmp_path / "newer", "test", 1, made)
   path = tmp_path / "older" / "config.json"
   config = json.loads(path.read_text())
   for key in ("parallel", "accumulate"):

@@ -53,6 +53,7 @@ def test_the_point_is_on_the_dot(dots, data):
 _AFLW = {"imm": (128, 128, 100), "dve": (96, 136, 100 * (96 / 136) ** 2)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", _AFLW)
 @pytest.mark.parametrize("release", ["lmdis", "mtfl"])
 @pytest.mark.parametrize("cache", [True, False])

@@ -170,6 +170,7 @@ def test_orientation_tag_is_ignored(tmp_path):
   np.testing.assert_array_equal(images[0], images[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tf_data", [False, True])
 def test_stream_equals_cache_byte_for_byte(tmp_path, tf_data):
   """Both datasets give the same training and evaluation batches."""

@@ -49,6 +49,7 @@ def test_the_pages_example_loads_stablehlo(run, exported, monkeypatch):
   assert names["points"].shape == (3, about["k"], 2)
 
 
+@pytest.mark.slow
 def test_safetensors_hold_the_checkpoint(run, tmp_path):
   """Every array, bit for bit, and the config it belongs to."""
   trained = runs.load_trained(run)
@@ -64,6 +65,7 @@ def test_safetensors_hold_the_checkpoint(run, tmp_path):
   assert config == json.loads((run / "config.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_card_has_the_numbers_of_its_step(run, tmp_path):
   """Errors of the exported checkpoint alone; else it says there are none."""
   report = {

@@ -79,6 +79,7 @@ def test_every_frame_has_a_row(work, tmp_path):
   }
 
 
+@pytest.mark.slow
 def test_coco_has_the_numbers_of_the_csv(work, tmp_path):
   """The same points, names that say the frame, sizes, and nothing else."""
   for name in ("out.csv", "out.json"):

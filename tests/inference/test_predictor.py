@@ -113,6 +113,7 @@ def test_images_of_any_shape_have_landmarks_inside(predictor, size):
   assert (found.points <= np.array(size) - 0.5).all()
 
 
+@pytest.mark.slow
 def test_double_precision_elsewhere_changes_nothing(work, rows):
   """A program that computes in float64 gets the landmarks of the csv."""
   with jax.enable_x64(True):

@@ -354,6 +354,7 @@ def weak_loss(module, c):
   return loss
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "module",
   [

@@ -182,6 +182,7 @@ def flip(path):
 
 
 # Orbax leaves readers of broken files behind, which fail once more later.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("damage", [cut, flip, pathlib.Path.unlink])
 def test_damage_is_noticed_and_the_one_before_is_used(pair, tmp_path, damage):

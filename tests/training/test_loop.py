@@ -489,6 +489,7 @@ def test_any_stage_starts_from_any_checkpoint(straight, tmp_path):
     assert not np.any(jax.tree.leaves(found.opt_state[1].mu)[0])
 
 
+@pytest.mark.slow
 def test_nothing_to_start_from(straight, tmp_path):
   """An `init` that is no run, or another model's, makes no folder."""
   for workdir in ("none", "empty"):

@@ -64,6 +64,7 @@ def test_drops_that_round_to_one_step_both_count(steps):
   np.testing.assert_allclose(rate(steps - 1), 0.01, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "decoupled, oracle", [(False, torch.optim.Adam), (True, torch.optim.AdamW)]
 )

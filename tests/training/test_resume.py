@@ -142,6 +142,7 @@ def test_other_images_are_refused_unless_accepted(folder_run, tmp_path, change):
   check(experiment_on(other, workdir, accept_changes="data"))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_without_digests_is_compared_by_place(
   folder_run, tmp_path
 ):

@@ -136,6 +136,7 @@ def test_known_layouts_come_back_point_for_point(dots, tmp_path, layout):
     np.testing.assert_allclose(splits[split].points, expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_dve_crop_is_dves(dots, tmp_path):
   """Its 96 px: rows 30 to 208, resized to 136, and 20 px off each side."""
   fake.write_celeba(tmp_path, train=2, test=2)

@@ -33,6 +33,9 @@ suite() {
     "${pip[@]}" -r requirements.lock || return
     "${pip[@]}" -r requirements-test.txt || return
   fi
+  # A CUDA build of PyTorch brings it; its import crashes a process that has used
+  # other libraries with LLVM inside. The tests use the CPU alone.
+  "$venv/bin/python" -m pip uninstall -q -y triton 2> /dev/null || true
   "$venv/bin/python" -m pytest -q -n 2 --dist loadfile \
     --max-worker-restart=0 "$@" 2>&1 | tee "$log" || status=1
   echo "== $set set on $("$venv/bin/python" --version): pytest $*"

@@ -1,8 +1,9 @@
 """Times the train step of this checkout against that of another one.
 
   git worktree add /tmp/before REVISION
-  python -m benchmarks.against /tmp/before --config=folder:cpu \
-    --stages=pairs,cycle [--vgg=DIR] [--size=32] [--cpu=0] [--out=FILE]
+  python -m benchmarks.against /tmp/before [--stages=pairs,cycle] \
+    [--config=folder:cpu,stages=pairs+flow+cycle] [--vgg=DIR] [--size=32] \
+    [--cpu=0] [--out=FILE]
 
 Each checkout compiles the step in a process of its own; then both take turns,
 on one processor. Times are processor seconds, so that what else runs matters
@@ -126,7 +127,7 @@ def main():
   """Compares, prints a line a stage, writes the file."""
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument("before", nargs="?", type=pathlib.Path)
-  parser.add_argument("--config", default="folder:cpu")
+  parser.add_argument("--config", default="folder:cpu,stages=pairs+flow+cycle")
   parser.add_argument("--stages", default="pairs,cycle")
   parser.add_argument("--vgg", default="")
   parser.add_argument("--size", type=int, default=0)

@@ -29,6 +29,8 @@ FIRST = (
   f"{THIRD}.match=0.0",
   "--config.augment.mask=border",
   "--config.average=0.0",
+  "--config.objective.flow_reach=0",
+  "--config.objective.flow_temperature=0.02",
 )
 # Name -> config and options of what follows stages pairs and flow.
 CELLS = {

@@ -1,7 +1,7 @@
 """Variants of a configuration on the annotated TRAINING images of a folder.
 
-python -m benchmarks.variants --root=DIR --out=FILE.json --name=match \
-  stages.pairs.weights.match=0.5 stages.pairs.train=backbone,pose,decoder,flow
+python -m benchmarks.variants --root=DIR --out=FILE.json --name=no_match \
+  stages.pairs.weights.match=0.0
 
 The regression is fitted on nine tenths of the training rows and measured on
 the last tenth, so that variants are chosen without a look at the test images.

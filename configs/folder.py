@@ -10,9 +10,10 @@ seconds; stages=auto, or stages=pairs+flow+cycle or some of them. Without `cpu`
 this is the paper's network at 128 px with L_warp and L_apart added to the
 paper's terms; docs/weights.md gives it ImageNet weights.
 
-`cpu` runs stage `pairs` alone, in which known warps also teach the flow: at
-this size further steps of it gain more than stage `cycle` (docs/results.md),
-which `cpu,stages=pairs+flow+cycle` adds.
+`cpu` runs stage `pairs` alone, in which known warps also teach the flow; the
+other stages, which `cpu,stages=pairs+flow+cycle` adds, gained next to nothing
+on faces (docs/results.md). 41 minutes on one core; LFW 6.77 % (seed 0), the
+mean shape 11.15.
 """
 
 from c3_jax import settings
@@ -52,11 +53,12 @@ def get_config(argument=""):
     config.stages.cycle.update({"epochs": 0.0, "steps": 4000})
     config.stages.pairs.drops = (0.8,)
     config.stages.cycle.update({"learning_rate": 1e-3, "drops": (0.7,)})
-  if stages != "auto" or "cpu" in chosen:
-    settings.select(config, "pairs" if stages == "auto" else stages)
   if "test" in chosen:
     settings.quick(config)
     config.data.example = 60
   elif "cpu" in chosen:
     settings.learn_longer(config, average=0.999)
+    stages = "pairs" if stages == "auto" else stages
+  if stages != "auto":
+    settings.select(config, stages)
   return config.lock()

@@ -2,11 +2,14 @@
 
   python -m c3_jax.main --config=configs/synthetic.py --workdir=runs/quickstart
 
-Arguments: k=10, cycle=1, flow=1 (see c3_jax/settings/arguments.py); `test`, a
-short run through all stages; stages=pairs, or all of stages=pairs+flow+cycle.
+Arguments: k=10, cycle=1, flow=1 (see c3_jax/settings/arguments.py), which
+change stage `cycle` alone; `test`, a short run through all stages; stages=auto,
+or stages=pairs+flow+cycle or some of them.
 
 By default stage `pairs` runs alone, in which known warps also teach the flow:
-at this size further steps of it gain more than stage `cycle` (docs/results.md).
+at this size further steps of it gained more than stage `cycle`
+(docs/results.md).
+About 6 minutes on two cores; 4.25 % (seed 0), the mean shape 37.63.
 """
 
 from c3_jax import settings
@@ -20,7 +23,7 @@ def get_config(argument=""):
     k=10,
     cycle=True,
     flow=True,
-    stages="pairs",
+    stages="auto",
   )
   stages = values.pop("stages")
   config = settings.paper(**values)
@@ -34,14 +37,16 @@ def get_config(argument=""):
   config.stages.cycle.update(
     {"steps": 700, "learning_rate": 1e-3, "drops": (0.7,)}
   )
-  # On 8 x 8 cells the flow errs far more than the landmarks after stage pairs,
-  # so L_equiv gets a small weight.
+  # Taught by the weak loss alone, the flow on 8 x 8 cells errs by a third of
+  # the distance of the eyes, so L_equiv gets a small weight.
   third = config.stages.cycle.weights
   third.update({"pairs": 1.0, "equiv": 0.05 * third.equiv})
-  settings.select(config, stages)
   if "test" in chosen:
     settings.quick(config)
     config.data.update({"n_train": 64, "n_fit": 60, "n_test": 20})
   else:
     settings.learn_longer(config, average=0.998)
+    stages = "pairs" if stages == "auto" else stages
+  if stages != "auto":
+    settings.select(config, stages)
   return config.lock()

@@ -24,8 +24,8 @@ ADVICE = {
   ),
   "border": (
     "are glued to the border. Load larger images, so that warps do not show "
-    "their border (config.data.load_size), or a wider config.augment."
-    "mask_margin."
+    "their border (config.data.load_size), or config.augment.mask=imm, or "
+    "with mask=border a wider config.augment.mask_margin."
   ),
 }
 

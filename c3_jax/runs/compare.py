@@ -50,7 +50,7 @@ def length(config, stage):
 def cell(config):
   """Finds the cell (cycle, flow) of Table 2; None for another third stage.
 
-  L_pairs with L_cycle, as in configs/synthetic.py, makes no other cell.
+  L_pairs with L_cycle makes no other cell.
   """
   if not length(config, "cycle"):
     return None
@@ -62,11 +62,16 @@ def cell(config):
 
 
 def method(config):
-  """Names the row of Table 1 that a run is: C3, Cond. (IMM), or None."""
+  """Names the row of Table 1 that a run is: C3, Cond. (IMM), or None.
+
+  What known warps teach beside L_pairs is neither.
+  """
   if cell(config) == (True, True):
     return "C3"
   pairs = length(config, "pairs") and not length(config, "cycle")
-  return "Cond." if pairs else None
+  weights = config["stages"]["pairs"]["weights"]
+  taught = weights["match"] or weights["chain"]
+  return "Cond." if pairs and not taught else None
 
 
 def moved(config, part):

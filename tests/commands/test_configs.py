@@ -24,6 +24,7 @@ from tests.conftest import ROOT
 VARIANTS = [
   (synthetic, ""),
   (synthetic, "test"),
+  (synthetic, "test,stages=pairs"),
   (folder, ""),
   (folder, "cpu"),
   (folder, "cpu,stages=pairs+flow+cycle"),
@@ -43,6 +44,7 @@ VARIANTS = [
 # Where not all three stages run.
 STAGES = {
   (synthetic, ""): ["pairs"],
+  (synthetic, "test,stages=pairs"): ["pairs"],
   (folder, "cpu"): ["pairs"],
   (celeba, "k=30,stages=12"): ["pairs", "flow"],
   (celeba, "aflw"): ["cycle"],

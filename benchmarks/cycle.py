@@ -14,10 +14,8 @@ import argparse
 import json
 import pathlib
 
-from absl import logging as absl_logging
-
 from benchmarks import variants
-from c3_jax.runtime import cli, compilation, files
+from c3_jax.runtime import files
 from c3_jax.settings import find
 
 # Of the stage that follows: its terms' weights, and other changes.
@@ -53,14 +51,8 @@ def base(args, seed):
     "augment.mask": args.mask,
     "eval.perturb": True,
     "eval.few_shot": (),
-    "stages.flow.steps": 0,
-    "stages.cycle.steps": 0,
     "stages.pairs.steps": args.before,
     "stages.pairs.drops": (),
-    "stages.pairs.weights.match": 0.5,
-    "stages.pairs.train": (*LANDMARKS, "flow"),
-    "objective.flow_reach": 2,
-    "objective.flow_temperature": 0.1,
     "average": 0.995,
   }
   if args.root:
@@ -123,10 +115,7 @@ def main():
   parser.add_argument("--variants", nargs="+", default=list(VARIANTS))
   parser.add_argument("--test", action="store_true")
   args = parser.parse_args()
-  compilation.choose_convolutions()
-  compilation.enable()
-  absl_logging.set_verbosity(absl_logging.WARNING)
-  cli.log_to_stderr()
+  variants.set_up()
   for seed in args.seeds:
     study(args, seed)
 

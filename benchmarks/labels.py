@@ -180,7 +180,7 @@ def invert(pull, points, rounds=8):
 
 def find(function, variables, dataset):
   """Runs a `landmark_function` over a dataset: [n, k, 2]."""
-  batch = 100 // jax.local_device_count() * jax.local_device_count()
+  batch = parallel.whole_batch(100)
   return detect(function, variables, dataset, batch_size=batch)
 
 

@@ -31,6 +31,14 @@ from c3_jax.training import loop
 from c3_jax.training.experiment import Experiment
 
 
+def set_up():
+  """Prepares a study: programs are kept, and progress goes to stderr."""
+  compilation.choose_convolutions()
+  compilation.enable()
+  absl_logging.set_verbosity(absl_logging.WARNING)
+  cli.log_to_stderr()
+
+
 def without_test(splits):
   """Makes `Splits` whose fit and test images are both training rows."""
   fit, cut = splits.fit, conventions.first(len(splits.fit))
@@ -122,10 +130,7 @@ def main():
   parser.add_argument("--seeds", type=int, nargs="+", default=[0])
   parser.add_argument("changes", nargs="*", metavar="KEY=VALUE")
   args = parser.parse_intermixed_args()
-  compilation.choose_convolutions()
-  compilation.enable()
-  absl_logging.set_verbosity(absl_logging.WARNING)
-  cli.log_to_stderr()
+  set_up()
   for seed in args.seeds:
     with tempfile.TemporaryDirectory() as folder:
       found = run(get_config(args, seed), pathlib.Path(folder))

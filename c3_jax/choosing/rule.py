@@ -10,7 +10,7 @@ RECONSTRUCTION = 1.02
 
 
 def recommend(trials):
-  """Recommends a K by what images alone tell; labelled errors play no part.
+  """Recommends a K from images alone; labelled errors play no part.
 
   Of the trials with at most `FAULTY` faulty landmarks, and of these again of
   those whose consistency is within a factor `CONSISTENCY` of the best, it is

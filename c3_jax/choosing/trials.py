@@ -12,6 +12,7 @@ from typing import NamedTuple
 import jax
 
 from c3_jax.errors import UserError
+from c3_jax.evaluation import diagnostics
 from c3_jax.runs import flat, load_config, load_trained
 from c3_jax.runtime import json_files
 from c3_jax.settings.stages import STAGES
@@ -113,7 +114,7 @@ def run(config, workdir):
     k=config.model.k,
     steps=end,
     consistency=found["consistency"],
-    faults=len({i for where in found["faults"].values() for i in where}),
+    faults=len(diagnostics.faulty(found["faults"])),
     reconstruction=found["reconstruction"],
     error=report.get("error", {}).get("intercept"),
     settings=digest(config),

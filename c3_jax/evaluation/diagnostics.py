@@ -60,6 +60,11 @@ def faults(points, *, merged, still, border):
   return {name: np.flatnonzero(where).tolist() for name, where in found.items()}
 
 
+def faulty(found):
+  """Gathers the landmarks that have any of the `faults`: a set."""
+  return {i for where in found.values() for i in where}
+
+
 class Diagnostics:
   """Counts the faults on the first training images, and warns of new ones."""
 

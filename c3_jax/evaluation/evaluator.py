@@ -3,7 +3,6 @@
 import functools
 import os
 
-import jax
 import numpy as np
 
 from c3_jax.data import PairedDataset
@@ -16,6 +15,7 @@ from c3_jax.evaluation.detect import (
   see_through,
 )
 from c3_jax.evaluation.pairs.evaluator import PairEvaluator
+from c3_jax.runtime import parallel
 
 INTERCEPT = conventions.MAIN["intercept"]
 
@@ -65,8 +65,7 @@ class Evaluator:
         normaliser=self._normaliser,
         image_size=size,
       )
-    devices = jax.local_device_count()
-    self._batch_size = -(-config.eval.batch_size // devices) * devices
+    self._batch_size = parallel.whole_batch(config.eval.batch_size)
 
   @property
   def annotated(self):

@@ -1,4 +1,4 @@
-"""How good each landmark is, told from images alone: quality/NAME.json.
+"""How good each landmark is, measured from images alone: quality/NAME.json.
 
 Nothing here needs annotations. Images are seen once as they are and once under
 a known warp, a random rotation, scale and shift: a landmark that lies on the
@@ -7,7 +7,6 @@ object lies on the same spot of it in both views.
 
 import pathlib
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -99,11 +98,16 @@ def landmarks(points, seen, warps):
   }
 
 
-def measure(subject: Subject):
+def measure(subject: Subject, report=None):
   """Measures the landmarks of a checkpoint on the first images it is shown on.
 
   `eval.perturbation` of the config says how views are warped,
   `eval.diagnostics` which landmarks say nothing.
+
+  Args:
+    subject: `Subject`.
+    report: of `evaluate`, which has measured the mirror partners of the same
+      images; None without one.
 
   Returns:
     A dict for JSON, described in docs/report.md; landmarks count from 1.
@@ -114,14 +118,14 @@ def measure(subject: Subject):
   options = config.eval.perturbation.to_dict()
   warps = detect.random_similarities(len(images), options)
   function = observe_function(evaluator.model, config.data.image_size)
-  devices = jax.local_device_count()
-  batch_size = -(-config.eval.batch_size // devices) * devices
+  batch_size = parallel.whole_batch(config.eval.batch_size)
   found = observe(function, variables, images, warps, batch_size)
   each = landmarks(found["points"], found["seen"], warps)
   each["confidence"] = found["confidence"].mean(0).tolist()
   thresholds = config.eval.diagnostics.to_dict()
   del thresholds["images"]
   faults = diagnostics.faults(found["points"], **thresholds)
+  known = (report or {}).get("mirror")
   return {
     "images": len(images),
     "consistency": _mean(each["consistency"]),
@@ -129,7 +133,7 @@ def measure(subject: Subject):
     "reconstruction": 100 * float(found["residual"].mean()),
     "landmarks": each,
     "faults": {name: [i + 1 for i in where] for name, where in faults.items()},
-    "mirror": mirror.measure(evaluator, variables, images),
+    "mirror": known or mirror.measure(evaluator, variables, images),
   }
 
 
@@ -139,8 +143,8 @@ def _mean(values):
   return sum(known) / len(known) if known else None
 
 
-def write(subject: Subject, **facts):
-  """Measures, and writes quality/NAME.json, with facts that a report states."""
+def write(subject: Subject, report=None, **facts):
+  """Measures, and writes quality/NAME.json, with facts that a page states."""
   path = pathlib.Path(subject.workdir, "quality", f"{subject.name}.json")
   tested = subject.evaluator.splits.test is not None
   found = {
@@ -150,4 +154,4 @@ def write(subject: Subject, **facts):
     "split": "test" if tested else "train",
   }
   path.parent.mkdir(exist_ok=True)
-  files.write_json(path, found | facts | measure(subject))
+  files.write_json(path, found | facts | measure(subject, report))

@@ -4,7 +4,6 @@ import os
 import pathlib
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from PIL import Image
 
@@ -92,10 +91,9 @@ class Predictor:
     `estimator` is a `PointEstimator` or None; batch_size is rounded up to a
     multiple of the local devices.
     """
-    devices = jax.local_device_count()
     self.k, self.step = trained.config.model.k, trained.step
     self.n_annotated = estimator.count if estimator else 0
-    self.batch_size = -(-batch_size // devices) * devices
+    self.batch_size = parallel.whole_batch(batch_size)
     self.frame = frame_of(trained.config)
     self.partner, self._estimator = None, estimator
     self._function = landmark_function(

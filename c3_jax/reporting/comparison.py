@@ -2,9 +2,10 @@
 
 import json
 
-from c3_jax.evaluation.pairs.evaluator import CHOSEN
+from c3_jax.evaluation import diagnostics
 from c3_jax.reporting import repeat, sections
 from c3_jax.reporting.markup import escape, image, number, section, table
+from c3_jax.runs.reports import CHOSEN
 
 FIGURES = {
   "landmarks.png": "Landmarks",
@@ -85,7 +86,7 @@ def _faulty(found):
   faults = _at(found.quality, ("faults",))
   if faults is None:
     return None
-  return len({i for where in faults.values() for i in where})
+  return len(diagnostics.faulty(faults))
 
 
 # Label, how it is read of an `Evaluation`, which of two is better.

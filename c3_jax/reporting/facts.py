@@ -1,13 +1,13 @@
 """What the folder of a run says of it: config, log, measures, figures."""
 
-import json
 import os
 import pathlib
 from typing import NamedTuple
 
 from c3_jax.errors import UserError
 from c3_jax.figures import curves
-from c3_jax.runs import compare, load_config
+from c3_jax.runs import compare
+from c3_jax.runs.reports import config_of
 from c3_jax.runtime import json_files
 
 
@@ -84,7 +84,7 @@ def load(workdir) -> Facts:
     UserError: it is none, or a file of it is damaged.
   """
   folder = pathlib.Path(workdir)
-  config = json.loads(load_config(folder).to_json())
+  config = config_of(folder)
   found, stages = {}, []
   log = folder / "metrics.jsonl"
   if log.exists():

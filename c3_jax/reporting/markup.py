@@ -1,4 +1,4 @@
-"""The bricks of the page: HTML whose every text from a file is escaped."""
+"""Elements of the page: HTML in which every text from a file is escaped."""
 
 import base64
 import html

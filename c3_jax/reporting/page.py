@@ -5,6 +5,7 @@ import pathlib
 from c3_jax.errors import UserError
 from c3_jax.reporting import comparison, each, facts, sections, words
 from c3_jax.reporting.markup import escape
+from c3_jax.runs.reports import MALFORMED
 
 STYLE = pathlib.Path(__file__).with_name("style.css")
 # Base64 of all images of a page, in bytes.
@@ -45,10 +46,7 @@ def make(workdirs):
   try:
     found = _one(runs[0]) if len(runs) == 1 else _several(runs)
     return PAGE.format(style=STYLE.read_text(), **found)
-  # Of a report by hand anything may come.
-  except (
-    *(ArithmeticError, AttributeError, LookupError, TypeError, ValueError),
-  ) as error:
+  except MALFORMED as error:
     raise UserError(
       f"a file in eval/ or quality/ of {', '.join(map(str, workdirs))} has "
       f"another form than evaluation writes ({error}): run c3_jax.main there "

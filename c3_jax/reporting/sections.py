@@ -1,7 +1,7 @@
 """The sections of one run's page, as HTML; "" where nothing is to show."""
 
 from c3_jax import evaluation
-from c3_jax.evaluation.pairs.evaluator import CHOSEN
+from c3_jax.evaluation import diagnostics
 from c3_jax.reporting import charts, repeat, words
 from c3_jax.reporting.markup import (
   details,
@@ -11,6 +11,7 @@ from c3_jax.reporting.markup import (
   section,
   table,
 )
+from c3_jax.runs.reports import CHOSEN
 
 # Figure -> its title, what it shows.
 FIGURES = {
@@ -53,8 +54,7 @@ def tiles(run, found):
       (f"{quality['consistency']:.1f} %", "of the side, off after a known warp")
     )
   if "faults" in quality:
-    bad = {i for where in quality["faults"].values() for i in where}
-    good = quality["k"] - len(bad)
+    good = quality["k"] - len(diagnostics.faulty(quality["faults"]))
     cells.append((f"{good} of {quality['k']}", "landmarks without a fault"))
   if run.steps:
     about = f"steps of {run.config['batch_size']} images"

@@ -244,10 +244,7 @@ def collect(workdirs):
     ) from error
   except UserError:
     raise
-  # Of a report by hand anything may come.
-  except (
-    *(ArithmeticError, AttributeError, LookupError, TypeError, ValueError),
-  ) as error:
+  except reports.MALFORMED as error:
     raise UserError(
       f"a report in eval/ of {', '.join(workdirs)} has another form than "
       f"evaluation writes ({error}): run c3_jax.main there with --mode=eval."

@@ -3,7 +3,7 @@
 import os
 
 from c3_jax.evaluation.diagnostics import ADVICE
-from c3_jax.evaluation.pairs.evaluator import CHOSEN
+from c3_jax.runs.reports import CHOSEN
 
 TERMS = {
   "pairs": "L_pairs",

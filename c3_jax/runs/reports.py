@@ -12,6 +12,10 @@ from c3_jax.runtime import json_files
 # paper's Table 3.
 READINGS = ("flow", "landmarks", "combined", "identity")
 CHOSEN = "scnet@0.1"
+# What may be raised where a report, changed by hand, has another form.
+MALFORMED = (
+  *(ArithmeticError, AttributeError, LookupError, TypeError, ValueError),
+)
 
 
 class Measured(NamedTuple):

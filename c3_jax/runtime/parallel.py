@@ -142,6 +142,12 @@ def pmap_eval(function, *, devices=None):
   return run
 
 
+def whole_batch(size):
+  """Rounds the size of a batch up to a multiple of the local devices."""
+  devices = jax.local_device_count()
+  return -(-size // devices) * devices
+
+
 def own(tree):
   """Makes each device's own values of replicated ones, inside a step.
 

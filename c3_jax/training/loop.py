@@ -281,7 +281,7 @@ def evaluate(experiment: Experiment, run: Trained):
   with open_to_read(workdir, workdir) as checkpoints:
     # Images of the run; those of another dataset may be evaluated.
     n_train = checkpoints.notes(run.step)["n_train"]
-  quality.write(subject, version=__version__, n_train=n_train)
+  quality.write(subject, result, version=__version__, n_train=n_train)
   figures.draw_run(subject, result)
   if result is None:
     logger.info("No annotated train and test images: no regression.")

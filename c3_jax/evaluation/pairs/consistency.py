@@ -69,7 +69,6 @@ def measure(values, poses=None):
   target, source = values["target"], values["source"]
   by_flow = percent(values["carried"], source)
   agrees = values["agrees"]
-  mean = lambda x: float(x.mean()) if x.size else None  # noqa: E731
   result = {
     "pairs": len(target),
     "flow": float(by_flow.mean()),
@@ -79,7 +78,7 @@ def measure(values, poses=None):
     "agreeing": {
       "share": float(100 * agrees.mean()),
       "share_per_landmark": (100 * agrees.mean(0)).tolist(),
-      "flow": mean(by_flow[agrees]),
+      "flow": transfer.average(by_flow[agrees]),
     },
   }
   if poses is None:
@@ -88,6 +87,6 @@ def measure(values, poses=None):
   seen = np.asarray(seen)
   by_truth = percent(place, source)[seen]
   return result | {
-    "truth": mean(by_truth),
+    "truth": transfer.average(by_truth),
     "truth_share": float(100 * seen.mean()),
   }

@@ -13,6 +13,7 @@ from c3_jax.evaluation.pairs import (
 )
 from c3_jax.models import flow
 from c3_jax.runs.reports import CHOSEN
+from c3_jax.runtime import parallel
 
 MODULES = {
   "alignment": alignment,
@@ -34,9 +35,8 @@ class PairEvaluator:
     self._match = matching.match_function(model, size)
     self._reading = flow.Matcher.measured(config.objective)
     self._swap = disentanglement.swap_function(model, size)
-    devices = jax.local_device_count()
     # Two images a pair.
-    self._batch_size = -(-config.eval.batch_size // (2 * devices)) * devices
+    self._batch_size = parallel.whole_batch(-(-config.eval.batch_size // 2))
 
   def collect(self, variables, names):
     """Collects what some of `MODULES` need of all pairs: {name: values}.

@@ -69,6 +69,11 @@ def collect(batch, match):
   }
 
 
+def average(numbers):
+  """Averages an array; None where it is empty."""
+  return float(numbers.mean()) if numbers.size else None
+
+
 def measure(values, *, image_size, normaliser):
   """Measures how far annotated points arrive from where they belong.
 
@@ -93,11 +98,10 @@ def measure(values, *, image_size, normaliser):
   }
   measured = ~np.isnan(errors["flow"])
   agrees = values["agrees"] & measured
-  mean = lambda x: float(x.mean()) if x.size else None  # noqa: E731
   return {
     name: float(np.nanmean(regression.defined(each, normaliser)))
     for name, each in errors.items()
   } | {
     "agreeing": {"share": 100 * float(agrees.sum() / measured.sum())}
-    | {name: mean(each[agrees]) for name, each in errors.items()}
+    | {name: average(each[agrees]) for name, each in errors.items()}
   }

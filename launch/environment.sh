@@ -5,14 +5,15 @@
 find_python() {
   local python
   for python in ${PYTHON:-python3 python3.13 python3.12 python3.11}; do
+    # The locked versions were run on these; TensorFlow has none for later ones.
     # Debian's Python comes without ensurepip until python3-venv is installed.
     if "$python" -c 'import sys, venv, ensurepip
-assert sys.version_info >= (3, 11)' 2>/dev/null; then
+assert (3, 11) <= sys.version_info < (3, 14)' 2>/dev/null; then
       echo "$python"
       return
     fi
   done
-  echo "error: no Python >= 3.11 with venv found: install one (on Debian with" \
+  echo "error: no Python 3.11 to 3.13 with venv found: install one (on Debian with" \
     "python3-venv), or name one: PYTHON=/path/to/python3 bash $0" >&2
   return 2
 }

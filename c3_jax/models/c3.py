@@ -34,6 +34,9 @@ class C3(nn.Module):
   Attributes:
     swap_features: False follows the paper's symbols (f = layer4 for appearance
       and pose, f' = layer3 for the flow); True exchanges the two layers.
+    flow_pool: side of the squares of cells over which f' is averaged. The
+      correlation has the fourth power of f's side in entries: 2 divides its
+      cost by 16.
   """
 
   backbone: ResNet
@@ -42,11 +45,25 @@ class C3(nn.Module):
   decoder: Decoder
   flow: Flow
   swap_features: bool = False
+  flow_pool: int = 1
 
   def features(self, images: Images, *, train=False) -> tuple[Maps, Maps]:
-    """Computes (f', f) of images in [0, 1]."""
+    """Computes (f', f) of images in [0, 1].
+
+    Raises:
+      ValueError: `flow_pool` is more than f' has.
+    """
     layer3, layer4 = self.backbone(images, train=train)
-    return (layer4, layer3) if self.swap_features else (layer3, layer4)
+    f_flow, f = (layer4, layer3) if self.swap_features else (layer3, layer4)
+    if self.flow_pool > 1:
+      if self.flow_pool > min(f_flow.shape[1:3]):
+        raise ValueError(
+          f"model.flow_pool={self.flow_pool} is above the sides of f', "
+          f"{f_flow.shape[1]} x {f_flow.shape[2]} cells"
+        )
+      window = (self.flow_pool,) * 2
+      f_flow = nn.avg_pool(f_flow, window, strides=window)
+    return f_flow, f
 
   def encode(self, images: Images, *, train=False) -> Encoding:
     """Runs E_a and E_p on images in [0, 1]; keeps f'."""

@@ -81,6 +81,7 @@ def paper(*, k: int, cycle: bool, flow: bool) -> ml_collections.ConfigDict:
   config.model = {
     "k": k,
     "swap_features": False,  # f = layer4, f' = layer3.
+    "flow_pool": 1,  # f' is averaged over squares of so many cells a side.
     "dtype": "float32",
     "backbone": {
       "stage_sizes": (3, 4, 6, 3),

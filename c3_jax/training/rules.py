@@ -145,6 +145,7 @@ RULES = {
   "model.backbone.stem": one_of("imagenet", "small"),
   "model.backbone.output_stride": whole(2, 64),
   "model.backbone.norm": one_of("auto", *NORMS),
+  "model.flow_pool": whole(1, 64),
   "model.flow.channels": several(CHANNELS),
   "model.flow.kernel": Rule(
     "an odd number from 1 to 31",

@@ -49,6 +49,24 @@ def test_swap_features_exchanges_the_maps(small):
   assert layer3.shape != layer4.shape
 
 
+def test_flow_pool_averages_the_features_of_the_flow(small):
+  """f' is the mean of each square of cells; f stays."""
+  model, variables = small
+  (plain, f), (pooled, same) = jax.jit(
+    lambda images: [
+      network.apply(variables, images, method="features")
+      for network in (model, model.clone(flow_pool=2))
+    ]
+  )(IMAGES)
+  b, h, w, c = plain.shape
+  squares = np.asarray(plain)[:, : h // 2 * 2, : w // 2 * 2]
+  squares = squares.reshape(b, h // 2, 2, w // 2, 2, c)
+  np.testing.assert_allclose(pooled, squares.mean((2, 4)), rtol=1e-6, atol=1e-7)
+  np.testing.assert_array_equal(same, f)
+  with pytest.raises(ValueError, match="flow_pool=99 is above"):
+    model.clone(flow_pool=99).apply(variables, IMAGES, method="features")
+
+
 def test_the_papers_network():
   """ResNet-50 at stride 8: 16 x 16 maps at 128 px, a decoder of four blocks."""
   config = settings.paper(k=30, cycle=1, flow=1)

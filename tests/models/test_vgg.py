@@ -41,6 +41,19 @@ def test_taps_equal_torchvision(arch, size):
     np.testing.assert_allclose(got[tap], w, rtol=0, atol=atol, err_msg=tap)
 
 
+def test_reduce_shows_the_convolutions_a_smaller_image():
+  """`input` keeps its pixels; the other taps are those of the mean-pooled."""
+  options = {"taps": ("input", "conv1_2", "conv2_2"), "width": 0.125}
+  small = IMAGES.reshape(1, 16, 2, 24, 2, 3).mean((2, 4))
+  network = vgg.VGG("vgg16", **options)
+  variables = network.init(jax.random.key(0), small)
+  full, want = (network.apply(variables, x) for x in (IMAGES, small))
+  got = vgg.VGG("vgg16", **options, reduce=2).apply(variables, IMAGES)
+  np.testing.assert_array_equal(got["input"], full["input"])
+  for tap in ("conv1_2", "conv2_2"):
+    np.testing.assert_allclose(got[tap], want[tap], rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("arch", ["vgg16", "vgg19"])
 def test_parameters_are_torchvisions(arch):
   """With the last layer as a tap all of `features` is there, no more."""

@@ -1,7 +1,8 @@
 """Reads a COCO file of predict with the tools of others, and theirs with ours.
 
   python -m venv READERS
-  READERS/bin/pip install pycocotools supervision sleap-io datumaro
+  READERS/bin/pip install pycocotools supervision sleap-io datumaro \
+    label-studio-sdk
   READERS/bin/python -m benchmarks.coco_readers --coco=landmarks.json \
     --images=DIR --out=FILE
 
@@ -100,11 +101,33 @@ def with_datumaro(path, images, folder):
   return found, written
 
 
+def with_label_studio(path, images, folder):
+  """Converts to tasks of Label Studio, whose points are in % of the sides."""
+  from label_studio_sdk.converter.imports import coco
+
+  coco.convert_coco_to_ls(str(path), str(folder / "tasks.json"))
+  found = {}
+  for task in json.loads((folder / "tasks.json").read_text()):
+    (made,) = task["annotations"]
+    found[task["data"]["image"].rpartition("=")[2]] = np.array(
+      [
+        (
+          each["value"]["x"] * each["original_width"] / 100,
+          each["value"]["y"] * each["original_height"] / 100,
+        )
+        for each in made["result"]
+        if each["type"] == "keypointlabels"
+      ]
+    )
+  return found, None
+
+
 READERS = {
   "pycocotools": with_pycocotools,
   "supervision": with_supervision,
   "sleap-io": with_sleap_io,
   "datumaro": with_datumaro,
+  "label-studio-sdk": with_label_studio,
 }
 
 

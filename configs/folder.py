@@ -5,10 +5,11 @@
 
 DIR/images/ holds JPEG or PNG files; an optional DIR/landmarks.csv lets the
 run measure itself (docs/folder.md). Arguments: k=10, cycle=1, flow=1 (see
-c3_jax/settings/arguments.py); `cpu`, a small network at 32 px; `test`, a run of
-seconds; stages=auto, or stages=pairs+flow+cycle or some of them. Without `cpu`
-this is the paper's network at 128 px with L_warp and L_apart added to the
-paper's terms; docs/weights.md gives it ImageNet weights.
+c3_jax/settings/arguments.py); `cpu`, a small network at 32 px; `cpu64`, one at
+64 px; `vgg`, a trained VGG in the folder `weights` (docs/weights.md); `test`, a
+run of seconds; stages=auto, or stages=pairs+flow+cycle or some of them. Without
+`cpu` or `cpu64` this is the paper's network at 128 px with L_warp and L_apart
+added to the paper's terms.
 
 `cpu` runs stage `pairs` alone, in which known warps also teach the flow; the
 other stages, which `cpu,stages=pairs+flow+cycle` adds, gained next to nothing
@@ -23,7 +24,7 @@ def get_config(argument=""):
   """Makes the config of an argument such as "cpu,k=5"."""
   chosen, values = settings.parse(
     argument,
-    variants=("cpu", "test"),
+    variants=("cpu", "cpu64", "vgg", "test"),
     k=10,
     cycle=True,
     flow=True,
@@ -35,30 +36,38 @@ def get_config(argument=""):
   config.stages.pairs.epochs = 20.0
   config.stages.flow.epochs = 5.0
   config.stages.cycle.update({"epochs": 200.0, "drops": (0.5, 0.75)})
-  if not chosen:
+  if not chosen & {"cpu", "cpu64", "test"}:
     settings.from_scratch(config)
   else:
-    settings.shrink(config, image_size=32, load_size=40)
-    # Images of one kind are often nearly aligned: strong warps move them.
-    config.augment.target.update(
-      {"rotation": 15.0, "scale": 0.1, "shift": 0.15}
-    )
-    config.augment.source.shift = 0.15
-    config.augment.natural.update(
-      {"rotation": 10.0, "scale": 0.1, "shift": 0.1}
-    )
-    config.augment.warp_natural = True
-    config.stages.pairs.update({"epochs": 0.0, "steps": 20_000})
-    config.stages.flow.update({"epochs": 0.0, "steps": 300})
-    config.stages.cycle.update({"epochs": 0.0, "steps": 4000})
-    config.stages.pairs.drops = (0.8,)
-    config.stages.cycle.update({"learning_rate": 1e-3, "drops": (0.7,)})
+    shrink(config, image_size=64 if "cpu64" in chosen else 32)
   if "test" in chosen:
     settings.quick(config)
     config.data.example = 60
+  elif "cpu64" in chosen:
+    settings.learn_finely(config, average=0.999)
+    config.stages.pairs.steps = 5000
+    config.stages.flow.update({"steps": 1500, "drops": (0.7,)})
+    stages = "pairs+flow" if stages == "auto" else stages
   elif "cpu" in chosen:
     settings.learn_longer(config, average=0.999)
     stages = "pairs" if stages == "auto" else stages
+  if "vgg" in chosen:
+    settings.trained_vgg(config)
   if stages != "auto":
     settings.select(config, stages)
   return config.lock()
+
+
+def shrink(config, *, image_size):
+  """Turns the paper's config into a small one for images that are aligned."""
+  settings.shrink(config, image_size=image_size, load_size=image_size * 5 // 4)
+  # Images of one kind are often nearly aligned: strong warps move them.
+  config.augment.target.update({"rotation": 15.0, "scale": 0.1, "shift": 0.15})
+  config.augment.source.shift = 0.15
+  config.augment.natural.update({"rotation": 10.0, "scale": 0.1, "shift": 0.1})
+  config.augment.warp_natural = True
+  config.stages.pairs.update({"epochs": 0.0, "steps": 20_000, "drops": (0.8,)})
+  config.stages.flow.update({"epochs": 0.0, "steps": 300})
+  config.stages.cycle.update(
+    {"epochs": 0.0, "steps": 4000, "learning_rate": 1e-3, "drops": (0.7,)}
+  )

@@ -9,5 +9,12 @@ your own may start from another:
 from c3_jax.settings.arguments import parse
 from c3_jax.settings.base import paper
 from c3_jax.settings.find import load
-from c3_jax.settings.small import from_scratch, learn_longer, quick, shrink
+from c3_jax.settings.small import (
+  from_scratch,
+  learn_finely,
+  learn_longer,
+  quick,
+  shrink,
+  trained_vgg,
+)
 from c3_jax.settings.stages import select, terms

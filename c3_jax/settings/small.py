@@ -40,8 +40,8 @@ def shrink(config: ConfigDict, *, image_size: int, load_size: int) -> None:
   config.model.pose.update(features=32, gain=2.0, sigma=1.5, init_std=0.0)
   config.model.decoder.update(channels=64, min_channels=16, init_std=0.0)
   config.model.flow.update(channels=(8, 1), kernel=3)
-  # The outermost cell of an 8 x 8 map.
-  config.eval.diagnostics.border = 0.065
+  # The outermost cell of maps with a cell for every four pixels.
+  config.eval.diagnostics.border = 2.08 / image_size
   # conv4_2 and conv5_2 would see maps of 4 and 2 cells.
   config.perceptual.update(
     width=0.125, taps=("input", "conv1_2", "conv2_2", "conv3_2")
@@ -72,6 +72,42 @@ def learn_longer(config: ConfigDict, *, average: float) -> None:
     stage = config.stages[name]
     stage.weights.match = weight
     stage.train += ("flow",)
+
+
+def learn_finely(config: ConfigDict, *, average: float) -> None:
+  """Changes a small config at 64 px to learn landmarks first, then the flow.
+
+  Stage `pairs` leaves out L_match, which would take a fifth of its time. In
+  stage `flow` everything goes on and L_match and L_chain teach the flow, on
+  means of 2 x 2 cells: on all 256 they would cost 16 times as much.
+
+  Args:
+    config: of `shrink`.
+    average: as in `learn_longer`.
+  """
+  learn_longer(config, average=average)
+  config.model.flow_pool = 2
+  pairs, flow = config.stages.pairs, config.stages.flow
+  flow.weights.update(pairs.weights)
+  flow.weights.update({"flow": 0.0, "chain": 0.5})
+  flow.train = pairs.train
+  # Without L_match nothing teaches the flow.
+  pairs.weights.match, pairs.train = 0.0, pairs.train[:-1]
+
+
+def trained_vgg(config: ConfigDict) -> None:
+  """Sets the perceptual distance to a trained VGG, in folder `weights`.
+
+  Convolutions see 32 px of a small network: at 64 px they would take longer
+  than all the rest.
+  """
+  config.weights.vgg = "weights"
+  if config.perceptual.width < 1:
+    config.perceptual.update(
+      width=1.0,
+      taps=(*config.perceptual.taps, "conv4_2"),
+      reduce=max(1, config.data.image_size // 32),
+    )
 
 
 def quick(config: ConfigDict) -> None:

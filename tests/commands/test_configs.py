@@ -13,6 +13,7 @@ from c3_jax import figures, settings
 from c3_jax.data import fake
 from c3_jax.data.load import load_splits
 from c3_jax.errors import UserError
+from c3_jax.models import initial
 from c3_jax.reporting import tables
 from c3_jax.settings.stages import STAGES as STAGE_NAMES
 from c3_jax.training import loop, validate
@@ -28,6 +29,9 @@ VARIANTS = [
   (folder, ""),
   (folder, "cpu"),
   (folder, "cpu,stages=pairs+flow+cycle"),
+  (folder, "cpu64"),
+  (folder, "cpu64,vgg"),
+  (folder, "vgg"),
   (folder, "test"),
   (celeba, ""),
   (celeba, "k=30,stages=12"),
@@ -46,6 +50,8 @@ STAGES = {
   (synthetic, ""): ["pairs"],
   (synthetic, "test,stages=pairs"): ["pairs"],
   (folder, "cpu"): ["pairs"],
+  (folder, "cpu64"): ["pairs", "flow"],
+  (folder, "cpu64,vgg"): ["pairs", "flow"],
   (celeba, "k=30,stages=12"): ["pairs", "flow"],
   (celeba, "aflw"): ["cycle"],
   (celeba, "aflw,test"): ["cycle"],
@@ -98,12 +104,31 @@ def test_networks_and_stages_of_every_configuration(module, name):
     assert after.start == before.end
   for stage in stages:
     # What is frozen: the flow but where a term teaches it, or all but it.
-    if stage.name == "flow":
+    if stage.name == "flow" and not stage.weights["pairs"]:
       assert stage.train == ("flow",)
     elif module is not pf_pascal:
       taught = ("flow",) if stage.weights["match"] else ()
       moved = ("backbone", "appearance", "pose", "decoder", *taught)
       assert stage.train == moved
+
+
+@pytest.mark.parametrize("name", ["cpu", "cpu64"])
+def test_a_trained_vgg_sees_32_pixels(name):
+  """`vgg` names the folder of docs/weights.md, and adds a tap at full width."""
+  config, plain = (folder.get_config(f"{name}{end}") for end in (",vgg", ""))
+  assert config.weights.vgg == "weights"
+  _, vgg = initial.networks(config)
+  assert (vgg.width, vgg.taps[-1]) == (1, "conv4_2")
+  assert vgg.taps[:-1] == plain.perceptual.taps
+  assert config.data.image_size // vgg.reduce == 32
+  changed = {k for k, v in flat(config).items() if flat(plain)[k] != v}
+  assert all(key.split(".")[0] in ("weights", "perceptual") for key in changed)
+
+
+def test_the_papers_perceptual_distance_stays_with_a_trained_vgg():
+  """`vgg` without a small network only names the folder."""
+  plain, config = flat(folder.get_config("")), flat(folder.get_config("vgg"))
+  assert {k for k in plain if plain[k] != config[k]} == {"weights.vgg"}
 
 
 @pytest.mark.parametrize("module", [synthetic, folder, celeba, lsun])

@@ -14,8 +14,8 @@ added to the paper's terms.
 `cpu` runs stage `pairs` alone, in which known warps also teach the flow; the
 other stages, which `cpu,stages=pairs+flow+cycle` adds, gained next to nothing
 on faces (docs/results.md). 41 minutes on one core; LFW 6.77 % (seed 0), the
-mean shape 11.15. `cpu64` runs `pairs` and `flow`, about an hour on one core; LFW
-6.48 % (mean of seeds 0 to 2).
+mean shape 11.15. `cpu64` runs `pairs` and `flow`, about an hour on one core;
+LFW 6.48 % (mean of seeds 0 to 2).
 """
 
 from c3_jax import settings

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lint and the whole test suite, on a bare machine with Python >= 3.11:
+# Lint and the whole test suite, on a bare machine with Python 3.11 to 3.13:
 #   bash launch/test.sh [PYTEST ARGUMENTS]
 #   bash launch/test.sh -m "not slow"      the fast lane
 set -euo pipefail

@@ -91,7 +91,7 @@ def test_missing_python_is_one_clear_line(tmp_path):
   done = bash(tmp_path, f"PYTHON=false; source {script}; install run.txt")
   assert done.returncode == 2
   assert done.stdout == ""
-  assert re.fullmatch(r"error: no Python >= 3\.11 .*\n", done.stderr)
+  assert re.fullmatch(r"error: no Python 3\.11 to 3\.13 .*\n", done.stderr)
 
 
 @pytest.mark.slow

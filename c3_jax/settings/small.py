@@ -77,9 +77,9 @@ def learn_longer(config: ConfigDict, *, average: float) -> None:
 def learn_finely(config: ConfigDict, *, average: float) -> None:
   """Changes a small config at 64 px to learn landmarks first, then the flow.
 
-  Stage `pairs` leaves out L_match, which would take a fifth of its time. In
-  stage `flow` everything goes on and L_match and L_chain teach the flow, on
-  means of 2 x 2 cells: on all 256 they would cost 16 times as much.
+  Stage `pairs` leaves out L_match for its time. In stage `flow` everything goes
+  on and L_match and L_chain teach the flow, on means of 2 x 2 cells: on all 256
+  the correlations would have 16 times as many entries.
 
   Args:
     config: of `shrink`.

@@ -9,7 +9,7 @@ c3_jax/settings/arguments.py); `cpu`, a small network at 32 px; `cpu64`, one at
 64 px; `vgg`, a trained VGG in the folder `weights` (docs/weights.md); `test`, a
 run of seconds; stages=auto, or stages=pairs+flow+cycle or some of them. Without
 `cpu` or `cpu64` this is the paper's network at 128 px with L_warp and L_apart
-added to the paper's terms.
+added to the paper's terms; docs/weights.md gives it ImageNet weights.
 
 `cpu` runs stage `pairs` alone, in which known warps also teach the flow; the
 other stages, which `cpu,stages=pairs+flow+cycle` adds, gained next to nothing
@@ -40,7 +40,7 @@ def get_config(argument=""):
   if not chosen & {"cpu", "cpu64", "test"}:
     settings.from_scratch(config)
   else:
-    shrink(config, image_size=64 if "cpu64" in chosen else 32)
+    make_small(config, image_size=64 if "cpu64" in chosen else 32)
   if "test" in chosen:
     settings.quick(config)
     config.data.example = 60
@@ -59,10 +59,10 @@ def get_config(argument=""):
   return config.lock()
 
 
-def shrink(config, *, image_size):
-  """Turns the paper's config into a small one for images that are aligned."""
+def make_small(config, *, image_size):
+  """Turns the paper's config into a small one, for images of one kind."""
   settings.shrink(config, image_size=image_size, load_size=image_size * 5 // 4)
-  # Images of one kind are often nearly aligned: strong warps move them.
+  # These are often nearly aligned: strong warps move them.
   config.augment.target.update({"rotation": 15.0, "scale": 0.1, "shift": 0.15})
   config.augment.source.shift = 0.15
   config.augment.natural.update({"rotation": 10.0, "scale": 0.1, "shift": 0.1})

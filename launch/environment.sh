@@ -5,7 +5,7 @@
 find_python() {
   local python
   for python in ${PYTHON:-python3 python3.13 python3.12 python3.11}; do
-    # The locked versions were run on these; TensorFlow has none for later ones.
+    # Nothing was run on later ones (docs/platforms.md).
     # Debian's Python comes without ensurepip until python3-venv is installed.
     if "$python" -c 'import sys, venv, ensurepip
 assert (3, 11) <= sys.version_info < (3, 14)' 2>/dev/null; then

@@ -11,6 +11,7 @@ from c3_jax.models import flow as flow_lib
 from c3_jax.models.decoder import Decoder
 from c3_jax.models.extractors import AppearanceExtractor, Pose, PoseExtractor
 from c3_jax.models.flow import Flow
+from c3_jax.models.pooling import mean_pool
 from c3_jax.models.resnet import Images, Maps, ResNet
 
 
@@ -55,15 +56,7 @@ class C3(nn.Module):
     """
     layer3, layer4 = self.backbone(images, train=train)
     f_flow, f = (layer4, layer3) if self.swap_features else (layer3, layer4)
-    if self.flow_pool > 1:
-      if self.flow_pool > min(f_flow.shape[1:3]):
-        raise ValueError(
-          f"model.flow_pool={self.flow_pool} is above the sides of f', "
-          f"{f_flow.shape[1]} x {f_flow.shape[2]} cells"
-        )
-      window = (self.flow_pool,) * 2
-      f_flow = nn.avg_pool(f_flow, window, strides=window)
-    return f_flow, f
+    return mean_pool(f_flow, self.flow_pool, key="model.flow_pool"), f
 
   def encode(self, images: Images, *, train=False) -> Encoding:
     """Runs E_a and E_p on images in [0, 1]; keeps f'."""

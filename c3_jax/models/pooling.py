@@ -1,12 +1,36 @@
-"""Max-pooling by twos whose gradient is cheap on a CPU."""
+"""Pooling: maxima whose gradient is cheap on a CPU, and means of squares."""
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from c3_jax.geometry import AnyArray
+
+
+def mean_pool(
+  x: Float[AnyArray, "b h w c"], side, *, key
+) -> Float[Array, "b _ _ c"]:
+  """Averages squares of cells, without overlap; what is left over goes.
+
+  Args:
+    x: maps.
+    side: of the squares, in cells; 1 returns x.
+    key: of the config that gives it.
+
+  Raises:
+    ValueError: a map has less than a square.
+  """
+  if side == 1:
+    return x
+  h, w = x.shape[1:3]
+  if side > min(h, w):
+    raise ValueError(
+      f"{key}={side} is above the sides of what it averages, {h} x {w}"
+    )
+  return nn.avg_pool(x, (side, side), strides=(side, side))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))

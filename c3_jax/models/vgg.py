@@ -7,7 +7,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from c3_jax.models.pooling import max_pool
+from c3_jax.models.pooling import max_pool, mean_pool
 from c3_jax.models.resnet import Images, Maps, normalise
 
 # Convolutions a block; torchvision's configurations "D" and "E".
@@ -42,8 +42,7 @@ class VGG(nn.Module):
     # A reconstruction comes closer to the image than bfloat16 resolves.
     x = normalise(images, jnp.promote_types(self.dtype, jnp.float32))
     maps = {"input": x}
-    if self.reduce > 1:
-      x = nn.avg_pool(x, (self.reduce,) * 2, (self.reduce,) * 2)
+    x = mean_pool(x, self.reduce, key="perceptual.reduce")
     conv = partial(
       nn.Conv,
       kernel_size=(3, 3),

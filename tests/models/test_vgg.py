@@ -52,6 +52,8 @@ def test_reduce_shows_the_convolutions_a_smaller_image():
   np.testing.assert_array_equal(got["input"], full["input"])
   for tap in ("conv1_2", "conv2_2"):
     np.testing.assert_allclose(got[tap], want[tap], rtol=1e-5, atol=1e-6)
+  with pytest.raises(ValueError, match="reduce=64 is above .* 32 x 48"):
+    vgg.VGG("vgg16", **options, reduce=64).apply(variables, IMAGES)
 
 
 @pytest.mark.parametrize("arch", ["vgg16", "vgg19"])

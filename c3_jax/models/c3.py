@@ -56,7 +56,7 @@ class C3(nn.Module):
     """
     layer3, layer4 = self.backbone(images, train=train)
     f_flow, f = (layer4, layer3) if self.swap_features else (layer3, layer4)
-    return mean_pool(f_flow, self.flow_pool, key="model.flow_pool"), f
+    return mean_pool(f_flow, self.flow_pool, option="model.flow_pool"), f
 
   def encode(self, images: Images, *, train=False) -> Encoding:
     """Runs E_a and E_p on images in [0, 1]; keeps f'."""

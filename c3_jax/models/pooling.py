@@ -11,14 +11,14 @@ from c3_jax.geometry import AnyArray
 
 
 def mean_pool(
-  x: Float[AnyArray, "b h w c"], side, *, key
+  x: Float[AnyArray, "b h w c"], side, *, option
 ) -> Float[Array, "b _ _ c"]:
   """Averages squares of cells, without overlap; what is left over goes.
 
   Args:
     x: maps.
     side: of the squares, in cells; 1 returns x.
-    key: of the config that gives it.
+    option: of the config that gives it.
 
   Raises:
     ValueError: a map has less than a square.
@@ -28,7 +28,7 @@ def mean_pool(
   h, w = x.shape[1:3]
   if side > min(h, w):
     raise ValueError(
-      f"{key}={side} is above the sides of what it averages, {h} x {w}"
+      f"{option}={side} is above the sides of what it averages, {h} x {w}"
     )
   return nn.avg_pool(x, (side, side), strides=(side, side))
 

@@ -42,7 +42,7 @@ class VGG(nn.Module):
     # A reconstruction comes closer to the image than bfloat16 resolves.
     x = normalise(images, jnp.promote_types(self.dtype, jnp.float32))
     maps = {"input": x}
-    x = mean_pool(x, self.reduce, key="perceptual.reduce")
+    x = mean_pool(x, self.reduce, option="perceptual.reduce")
     conv = partial(
       nn.Conv,
       kernel_size=(3, 3),

@@ -17,7 +17,7 @@ import numpy as np
 from c3_jax.data import pairs
 from c3_jax.data.datasets import pf_pascal
 from c3_jax.evaluation.pairs import alignment
-from c3_jax.models import flow
+from c3_jax.models import correspondence
 
 
 def guess_sizes(rows):
@@ -67,7 +67,9 @@ def main():
   test, val, train = (
     pf_pascal.read_split(args.lists, split)[1] for split in splits
   )
-  values = alignment.collect(batch_of(test, guess_sizes(test)), flow.Matcher())
+  values = alignment.collect(
+    batch_of(test, guess_sizes(test)), correspondence.Matcher()
+  )
   lists = pf_pascal.leak_free(test, [*train, *val])
   report = alignment.measure(values, lists=lists)
   parts = {"test list": report} | report["lists"]

@@ -39,7 +39,7 @@ from scipy import stats
 from c3_jax.data import synthetic
 from c3_jax.evaluation import detect
 from c3_jax.geometry import warp
-from c3_jax.models import flow
+from c3_jax.models import correspondence, flow
 from c3_jax.runs import load_trained
 from c3_jax.runtime import compilation, files
 
@@ -95,7 +95,7 @@ class Signals:
   def __init__(self, run, training):
     """Describes landmarks by training images [m, s, s, 3] in [0, 1]."""
     self._run = run
-    self._match = flow.Matcher.measured(run.config.objective)
+    self._match = correspondence.Matcher.measured(run.config.objective)
     self._see = jax.jit(functools.partial(run.model.apply, method=self._found))
     self._pair = jax.jit(functools.partial(run.model.apply, method=self._flow))
     found = self.see(training)
@@ -147,7 +147,7 @@ class Signals:
     out, back = self._match(c), self._match(flow.swap_images(c))
     arrived = jax.vmap(warp.sample)(out, points)
     return (
-      flow.return_distance(points, out, back),
+      correspondence.return_distance(points, out, back),
       jnp.linalg.norm(arrived - there, axis=-1),
     )
 

@@ -19,7 +19,7 @@ from absl import flags
 from c3_jax.data.load import load_splits
 from c3_jax.errors import UserError
 from c3_jax.evaluation.detect import landmark_function
-from c3_jax.models import flow, initial
+from c3_jax.models import correspondence, flow, initial
 from c3_jax.models.resnet import ResNet
 from c3_jax.profiling import breakdown, flops, table, timing
 from c3_jax.runtime import cli, files, parallel
@@ -201,7 +201,9 @@ def flow_pair():
   def match(variables, images):
     f, _ = backbone.apply(variables["backbone"], images)
     c = head.apply(variables["head"], flow.correlation(f[:1], f[1:]))
-    return [flow.hard_correspondence(x) for x in (c, flow.swap_images(c))]
+    return [
+      correspondence.hard_correspondence(x) for x in (c, flow.swap_images(c))
+    ]
 
   images = jnp.zeros((2, flops.FLOW_SIZE, flops.FLOW_SIZE, 3))
   key = jax.random.key(0)

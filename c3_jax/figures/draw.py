@@ -11,7 +11,7 @@ from c3_jax.evaluation import Subject, regression
 from c3_jax.evaluation.evaluator import normaliser
 from c3_jax.evaluation.pairs.transfer import carry
 from c3_jax.figures import curves, grids
-from c3_jax.models import flow
+from c3_jax.models import correspondence
 
 SHOWN = 18
 SWAPPED = 6
@@ -85,7 +85,7 @@ def carried_landmarks(apply, features, points, config):
     [n, K, 2].
   """
   scores = apply("match", features[1::2], features[::2])
-  match = flow.Matcher.measured(config.objective)
+  match = correspondence.Matcher.measured(config.objective)
   carried = jax.jit(carry, static_argnums=2)(scores, points[::2], match)
   return np.asarray(carried)
 

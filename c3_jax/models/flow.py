@@ -1,12 +1,10 @@
-"""Cross-image flow (section 3.2, Eq. 3): correlation, 4-D filter, matching.
+"""Cross-image flow (section 3.2, Eq. 3): correlation and its 4-D filter.
 
-The correlation of maps i and j is indexed C[b, y_i, x_i, y_j, x_j]. T^{i->j}
-gives each cell of j the coordinates of the cell of i that matches it: a pull
-map, so that `warp.by_correspondence(p_i, T^{i->j})` lives in the frame of j.
+The correlation of maps i and j is indexed C[b, y_i, x_i, y_j, x_j].
+`correspondence` reads T off it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,10 +14,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from c3_jax import geometry
-from c3_jax.geometry import warp
 
 Correlation = Float[geometry.AnyArray, "b hi wi hj wj"]
-Correspondence = Float[geometry.AnyArray, "b hj wj 2"]
 Channels = Float[geometry.AnyArray, "b hi wi hj wj c"]
 
 
@@ -50,96 +46,6 @@ def mutual_matching(c: Correlation) -> Correlation:
 def swap_images(c: Float[geometry.AnyArray, "b hi wi hj wj *c"]):
   """Exchanges the two images: C^T [b, h_j, w_j, h_i, w_i, ..]."""
   return c.transpose(0, 3, 4, 1, 2, *range(5, c.ndim))
-
-
-def hard_correspondence(c: Correlation) -> Correspondence:
-  """Computes T^{i->j} by argmax of C^ (section 3.2); no gradient.
-
-  Entry (y, x) holds the (x, y) in i that matches the cell of j: a pull map.
-  """
-  b, hi, wi, hj, wj = c.shape
-  best = jnp.argmax(c.reshape(b, hi * wi, hj, wj), 1)
-  return geometry.grid(hi, wi).reshape(hi * wi, 2)[best]
-
-
-def refined_correspondence(
-  c: Correlation, *, reach, temperature=1.0
-) -> Correspondence:
-  """Computes T^{i->j} between cells: the expected match near the best one.
-
-  Args:
-    c: C^.
-    reach: cells on each side of the argmax that count.
-    temperature: divides C^ before the softmax over them.
-  """
-  b, hi, wi, hj, wj = c.shape
-  flat = c.reshape(b, hi * wi, hj, wj)
-  best = jnp.argmax(flat, 1)[:, None]
-  cell = jnp.arange(hi * wi)[:, None, None]
-  near = jnp.maximum(
-    jnp.abs(cell // wi - best // wi), jnp.abs(cell % wi - best % wi)
-  )
-  score = jax.nn.softmax(flat / temperature, axis=1, where=near <= reach)
-  grid = geometry.grid(hi, wi).reshape(hi * wi, 2)
-  return jnp.einsum("bnvu,nd->bvud", score, grid)
-
-
-def soft_correspondence(c: Correlation, *, temperature=1.0) -> Correspondence:
-  """Computes T^{i->j} as the expected match under S^{i->j}: differentiable.
-
-  `temperature` divides C before the softmax.
-  """
-  score = jax.nn.softmax(c / temperature, axis=(1, 2))
-  return jnp.einsum("byxvu,yxd->bvud", score, geometry.grid(*c.shape[1:3]))
-
-
-@dataclass(frozen=True)
-class Matcher:
-  """Reads T off C^: a function of C^, equal where the options are.
-
-  Attributes:
-    hard: by argmax; False: by the expectation over all cells.
-    temperature: of the expectation.
-    reach: if above 0, by the expectation over so many cells round the argmax.
-  """
-
-  hard: bool = True
-  temperature: float = 1.0
-  reach: int = 0
-
-  @classmethod
-  def measured(cls, objective):
-    """Makes that of evaluation from `config.objective`.
-
-    It reads between cells where training does, by argmax otherwise.
-    """
-    return cls(
-      temperature=objective.flow_temperature, reach=objective.flow_reach
-    )
-
-  def __call__(self, c: Correlation) -> Correspondence:
-    if self.reach:
-      return refined_correspondence(
-        c, reach=self.reach, temperature=self.temperature
-      )
-    if self.hard:
-      return hard_correspondence(c)
-    return soft_correspondence(c, temperature=self.temperature)
-
-
-def return_distance(
-  points: Float[geometry.AnyArray, "b *n 2"],
-  t_ij: Correspondence,
-  t_ji: Float[geometry.AnyArray, "b hi wi 2"],
-) -> Float[Array, " b *n"]:
-  """Measures how far from points of j the way j -> i -> j ends, in cells of j.
-
-  It is small where both directions agree, and where nothing is hidden.
-  """
-  h, w = t_ij.shape[1:3]
-  read = jax.vmap(warp.sample)
-  back = read(t_ji, read(t_ij, points))
-  return jnp.linalg.norm((back - points) * jnp.array([w, h]) / 2, axis=-1)
 
 
 class SeparableConv4D(nn.Module):

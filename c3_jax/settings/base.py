@@ -144,6 +144,9 @@ def paper(*, k: int, cycle: bool, flow: bool) -> ml_collections.ConfigDict:
     "flow_temperature": 0.02,  # For the expectation; C^ lies in [0, 1].
     # T is the expectation over so many cells round the argmax; 0: the argmax.
     "flow_reach": 0,
+    # T is averaged with its neighbours over so many cells (sigma), those that
+    # the way back confirms first; 0: not.
+    "flow_smooth": 0.0,
     # In L_equiv a cell counts where its way to the other image and back ends
     # within so many cells; 0: all count.
     "flow_check": 0.0,

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Shaped
 
 from c3_jax import geometry
 from c3_jax.geometry import AnyArray, warp
-from c3_jax.models import flow
+from c3_jax.models import correspondence, flow
 
 Scalar = Float[Array, ""]
 Taps = dict[str, Float[AnyArray, "b _ _ _"]]
@@ -169,7 +169,7 @@ def returning(
   """Marks by 1 the cells from which out and back end within so many cells."""
   out, back = jax.lax.stop_gradient((out, back))
   starts = jnp.broadcast_to(geometry.grid(*out.shape[1:3]), out.shape)
-  missed = flow.return_distance(starts, out, back)
+  missed = correspondence.return_distance(starts, out, back)
   # A hard T moves by whole cells, but for rounding.
   return (missed <= cells + 1e-3).astype(out.dtype)[..., None]
 

@@ -166,6 +166,10 @@ RULES = {
   "perceptual.decay": number(0, 1),
   "objective.*_temperature": number(1e-4, 1e4),
   "objective.flow_reach": whole(0, 8192),
+  "objective.flow_smooth": Rule(
+    "0, or a number from 0.1 to 8192",
+    lambda value: number(0.1, 8192).holds(value) or number(0, 0).holds(value),
+  ),
   "objective.flow_check": number(0, 8192),
   "objective.apart": number(_POSITIVE, 4),
   "augment.control_points": whole(2, 100),

@@ -66,6 +66,7 @@ class Setup:
   hard_flow: bool = True
   flow_temperature: float = 0.02
   flow_reach: int = 0
+  flow_smooth: float = 0.0
   flow_check: float = 0.0
   match_temperature: float = 0.05
   natural_positives: bool = False

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from c3_jax import geometry
-from c3_jax.models import flow
+from c3_jax.models import correspondence, flow
 from c3_jax.settings.stages import TERMS
 from c3_jax.training import augment, objectives
 from c3_jax.training.networks import Networks, Perceptual
@@ -74,10 +74,11 @@ def matches(setup, weights, net, batch_stats, features, warps):
 def equivariance(setup, net, batch_stats, maps, features):
   """Computes L_equiv of the (i, j) maps, along the flow of their f'."""
   c, _ = net(batch_stats, "match", *features)
-  match = flow.Matcher(
+  match = correspondence.Matcher(
     hard=setup.hard_flow,
     temperature=setup.flow_temperature,
     reach=setup.flow_reach,
+    smooth=setup.flow_smooth,
   )
   return objectives.equivariance(
     *maps, match(c), match(flow.swap_images(c)), check=setup.flow_check

@@ -1,6 +1,5 @@
-"""The flow head against direct 4-D loops, and its correspondences."""
+"""The flow head against direct 4-D loops."""
 
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +8,7 @@ import pytest
 
 from c3_jax import geometry
 from c3_jax.geometry import landmarks, warp
-from c3_jax.models import flow
+from c3_jax.models import correspondence, flow
 from c3_jax.training import objectives
 
 # Random numbers of this kind compile in a sixth of the time.
@@ -19,9 +18,8 @@ LAYERS = [flow.SeparableConv4D, flow.Conv4D]
 
 # Compiled whole: operation by operation takes many times longer.
 correlation = jax.jit(flow.correlation)
-soft_correspondence = jax.jit(flow.soft_correspondence)
-hard_correspondence = jax.jit(flow.hard_correspondence)
-return_distance = jax.jit(flow.return_distance)
+soft_correspondence = jax.jit(correspondence.soft_correspondence)
+hard_correspondence = jax.jit(correspondence.hard_correspondence)
 
 
 def normal(seed, *shape):
@@ -120,109 +118,6 @@ def test_swap_images_exchanges_the_two_images():
   with_channels = normal(5, 1, 2, 3, 4, 2, 3)
   got = flow.swap_images(jnp.array(with_channels))
   np.testing.assert_array_equal(got[0], slow_swap(with_channels[0]))
-
-
-def test_hard_correspondence_is_the_best_cell_of_i():
-  """Each cell of j gets the centre of the cell of i with the best score."""
-  c = normal(7, 2, 2, 5, 3, 4)
-  got = hard_correspondence(jnp.array(c))
-  assert got.shape == (2, 3, 4, 2)
-  for b, v, u in cells(2, 3, 4):
-    y, x = max(cells(2, 5), key=lambda p: c[b, *p, v, u])  # noqa: B023
-    want = [(x + 0.5) / 5 * 2 - 1, (y + 0.5) / 2 * 2 - 1]
-    np.testing.assert_allclose(got[b, v, u], want, atol=1e-6)
-
-
-@pytest.mark.parametrize("temperature", [1.0, 0.2])
-def test_soft_correspondence_is_the_expected_cell_of_i(temperature):
-  """Each cell of j gets the mean cell of i under the softmax of its scores."""
-  c = normal(8, 2, 2, 5, 3, 4)
-  got = soft_correspondence(jnp.array(c), temperature=temperature)
-  assert got.shape == (2, 3, 4, 2)
-  exps = np.exp(c.astype(float) / temperature)
-  for b, v, u in cells(2, 3, 4):
-    want, total = np.zeros(2), 0.0
-    for y, x in cells(2, 5):
-      weight = exps[b, y, x, v, u]
-      want += weight * np.array([(x + 0.5) / 5 * 2 - 1, (y + 0.5) - 1])
-      total += weight
-    np.testing.assert_allclose(got[b, v, u], want / total, atol=1e-5)
-
-
-@pytest.mark.parametrize("reach", [1, 2])
-def test_refined_correspondence_is_the_expectation_round_the_best(reach):
-  """Cells further than the reach from the argmax do not count."""
-  c = normal(8, 2, 4, 5, 3, 4)
-  got = jax.jit(
-    lambda c: flow.refined_correspondence(c, reach=reach, temperature=0.5)
-  )(c)
-  exps = np.exp(c.astype(float) / 0.5)
-  for b, v, u in cells(2, 3, 4):
-    best = np.unravel_index(c[b, :, :, v, u].argmax(), (4, 5))
-    want, total = np.zeros(2), 0.0
-    for y, x in cells(4, 5):
-      if max(abs(y - best[0]), abs(x - best[1])) <= reach:
-        weight = exps[b, y, x, v, u]
-        want += weight * ((np.array([x, y]) + 0.5) / (5, 4) * 2 - 1)
-        total += weight
-    np.testing.assert_allclose(got[b, v, u], want / total, atol=1e-5)
-
-
-def bumps(warp_of, side, width=1.0):
-  """C^ of a known warp: a gaussian round where each cell of j lies in i.
-
-  Args:
-    warp_of: function of points [.., 2] of j, to points of i.
-    side: of both maps, in cells.
-    width: of the gaussian, in cells.
-  """
-  grid = np.asarray(geometry.grid(side, side), np.float64)
-  places = warp_of(grid)
-  square = ((grid[:, :, None, None] - places) ** 2).sum(-1) * (side / 2) ** 2
-  return np.exp(-square / (2 * width**2)).astype("f4")[None], places
-
-
-def test_reading_between_cells_is_better_under_a_known_warp():
-  """Half a cell off at worst by argmax; a fifth of its mean error between."""
-  turn = np.array([[0.9, -0.2], [0.15, 0.8]])
-  c, places = bumps(lambda x: x @ turn.T + [0.03, -0.05], 10)
-  hard, between = (
-    np.asarray(jax.jit(match)(c))[0]
-    for match in (flow.Matcher(), flow.Matcher(temperature=0.2, reach=2))
-  )
-  error = lambda t: 5 * np.linalg.norm(t - places, axis=-1)  # noqa: E731
-  assert error(hard).max() <= 0.5 * 2**0.5
-  assert error(between).mean() < error(hard).mean() / 3
-
-
-@pytest.mark.parametrize("hard", [True, False])
-def test_matcher_reads_as_the_functions_do(hard):
-  """By argmax, by expectation, and round the argmax where it has a reach."""
-  c = normal(8, 1, 4, 5, 3, 4)
-  plain = flow.Matcher(hard=hard, temperature=0.5)
-  near = flow.Matcher(hard=hard, temperature=0.5, reach=1)
-
-  @jax.jit
-  def both(c):
-    way = flow.hard_correspondence
-    if not hard:
-      way = partial(flow.soft_correspondence, temperature=0.5)
-    refined = flow.refined_correspondence(c, reach=1, temperature=0.5)
-    return (plain(c), near(c)), (way(c), refined)
-
-  np.testing.assert_array_equal(*map(np.concatenate, both(c)))
-
-
-def test_the_way_back_ends_where_both_directions_say():
-  """A shift returns where its inverse is known, a cell off where that errs."""
-  h, w = 4, 6
-  grid = np.asarray(geometry.grid(h, w))[None]
-  step = np.array([2 / w, 0], "f4")  # A cell to the right.
-  points = grid[:, 1:3, 1:4]
-  there = return_distance(points, grid + step, grid - step)
-  np.testing.assert_allclose(there, np.zeros((1, 2, 3)), atol=1e-5)
-  lost = return_distance(points, grid + step, grid + [0, 2 / h] - 2 * step)
-  np.testing.assert_allclose(lost, np.full((1, 2, 3), 2**0.5), atol=1e-5)
 
 
 @pytest.mark.parametrize("layer", LAYERS)

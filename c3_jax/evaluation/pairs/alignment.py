@@ -15,7 +15,8 @@ first and the last pixel are -1 and 1, as are those of the outer cells of a map.
 Four readings carry the points:
 
   "flow"       the match of each cell under C^, by argmax or as the run's
-               objective.flow_reach says, read between cells as NC-Net does
+               objective.flow_reach and flow_smooth say, read between cells as
+               NC-Net does
   "landmarks"  a thin-plate spline from the target's landmarks to the source's
   "combined"   as flow, with C^ weighted by a gaussian round the place that the
                landmarks give
@@ -86,7 +87,7 @@ def matches(scores, match):
   """Reads T^{source->target} off C^ [n, h, w, h, w]: [n, h, w, 2].
 
   Entry (y, x) is the point of the source that matches cell (y, x) of the
-  target, in NC-Net's coordinates. `match` is a `flow.Matcher`.
+  target, in NC-Net's coordinates. `match` is a `correspondence.Matcher`.
   """
   h, w = scores.shape[1:3]
   # There the centres of the outer cells lie at -1 and 1.
@@ -187,7 +188,7 @@ def pck(predicted, view, visible, alpha):
 def collect(batch, match):
   """Collects the PCK of each pair of a batch of `matching.matched`.
 
-  `match` is the `flow.Matcher` that reads T.
+  `match` is the `correspondence.Matcher` that reads T.
 
   Returns:
     A dict of arrays [n] and, under "scores", {reading: {"scnet@0.05": [n],

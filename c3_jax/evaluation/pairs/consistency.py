@@ -34,7 +34,7 @@ def spread(points):
 def collect(batch, match):
   """Collects the landmarks of a batch of `matching.matched`.
 
-  `match` is the `flow.Matcher` that reads T.
+  `match` is the `correspondence.Matcher` that reads T.
 
   Returns:
     {"target", "source", "carried"}, each [n, k, 2]; carried lies in the source.

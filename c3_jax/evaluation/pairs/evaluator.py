@@ -11,7 +11,7 @@ from c3_jax.evaluation.pairs import (
   matching,
   transfer,
 )
-from c3_jax.models import flow
+from c3_jax.models import correspondence
 from c3_jax.runs.reports import CHOSEN
 from c3_jax.runtime import parallel
 
@@ -33,7 +33,7 @@ class PairEvaluator:
     if not self._listed:
       self._pairs = matching.Neighbours(dataset, size)
     self._match = matching.match_function(model, size)
-    self._reading = flow.Matcher.measured(config.objective)
+    self._reading = correspondence.Matcher.measured(config.objective)
     self._swap = disentanglement.swap_function(model, size)
     # Two images a pair.
     self._batch_size = parallel.whole_batch(-(-config.eval.batch_size // 2))

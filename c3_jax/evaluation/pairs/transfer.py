@@ -13,13 +13,13 @@ import numpy as np
 from c3_jax import geometry
 from c3_jax.evaluation import regression
 from c3_jax.geometry import spline, warp
-from c3_jax.models import flow
+from c3_jax.models import correspondence, flow
 
 # Cells within which the way back must end where it started.
 WITHIN = 1.0
 
 
-def carry(scores, points, match=flow.Matcher()):  # noqa: B008
+def carry(scores, points, match=correspondence.Matcher()):  # noqa: B008
   """Carries points [n, p, 2] of the target to the source.
 
   `scores` [n, h, w, h, w] are C^ with the source's cells first. T^{source->
@@ -39,13 +39,13 @@ def there_and_back(scores, points, match):
   """
   out, back = match(scores), match(flow.swap_images(scores))
   arrived = jax.vmap(warp.sample)(out, points)
-  return arrived, flow.return_distance(points, out, back)
+  return arrived, correspondence.return_distance(points, out, back)
 
 
 def collect(batch, match):
   """Carries the points of a batch of `matching.matched` to the source.
 
-  `match` is the `flow.Matcher` that reads T.
+  `match` is the `correspondence.Matcher` that reads T.
 
   Returns:
     {"flow", "landmarks", "identity", "truth"}, each [n, P, 2], and "agrees",

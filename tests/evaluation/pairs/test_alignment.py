@@ -12,10 +12,10 @@ import pytest
 
 from c3_jax.errors import UserError
 from c3_jax.evaluation.pairs import alignment
-from c3_jax.models import flow
+from c3_jax.models import correspondence
 from tests.conftest import ROOT
 
-HARD = flow.Matcher()
+HARD = correspondence.Matcher()
 LISTS = ROOT.parent / "shared/data/pf_pascal_lists"
 
 
@@ -253,7 +253,9 @@ def test_matches_between_cells_find_a_part_of_a_cell():
     found = alignment.carried(batch, frames, match)["flow", "image"]
     return np.linalg.norm((found - truth) / cell, axis=-1)[seen].mean()
 
-  hard, between = map(error, (HARD, flow.Matcher(temperature=0.35, reach=2)))
+  hard, between = map(
+    error, (HARD, correspondence.Matcher(temperature=0.35, reach=2))
+  )
   np.testing.assert_allclose(hard, shift, rtol=1e-3)
   assert between < hard / 3
 

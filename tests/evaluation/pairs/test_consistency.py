@@ -7,7 +7,7 @@ import pytest
 from c3_jax.data import synthetic
 from c3_jax.data.synthetic import head
 from c3_jax.evaluation.pairs import consistency
-from c3_jax.models import flow
+from c3_jax.models import correspondence
 
 
 def batch(n, k, seed=0, side=5):
@@ -37,7 +37,9 @@ def test_distances_are_those_of_a_loop():
   """Flow, in place and spread, each by a loop over landmarks and pairs."""
   n, k, side = 3, 4, 5
   data = batch(n, k, side=side)
-  report = consistency.measure(consistency.collect(data, flow.Matcher()))
+  report = consistency.measure(
+    consistency.collect(data, correspondence.Matcher())
+  )
   by_flow, in_place, apart = np.zeros((n, k)), [], []
   agrees = np.zeros((n, k), bool)
   centre = lambda i: (2 * i + 1) / side - 1  # noqa: E731

@@ -3,7 +3,7 @@
 import numpy as np
 
 from c3_jax.evaluation.pairs import transfer
-from c3_jax.models import flow
+from c3_jax.models import correspondence
 
 
 def test_errors_are_those_of_each_way_to_carry():
@@ -26,7 +26,7 @@ def test_errors_are_those_of_each_way_to_carry():
       "landmarks_source": landmarks + shift,
       "scores": scores,
     },
-    flow.Matcher(),
+    correspondence.Matcher(),
   )
   report = transfer.measure(values, image_size=32, normaliser=(0, 1))
   assert report["flow"] < 1e-4
@@ -61,7 +61,7 @@ def test_points_that_do_not_come_back_are_told_apart():
       "landmarks_source": target,
       "scores": scores,
     },
-    flow.Matcher(),
+    correspondence.Matcher(),
   )
   np.testing.assert_array_equal(values["agrees"], [[True, True, False, True]])
   found = transfer.measure(values, image_size=32, normaliser=(0, 1))

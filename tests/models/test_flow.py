@@ -1,6 +1,5 @@
 """The flow head against direct 4-D loops."""
 
-
 import jax
 import jax.numpy as jnp
 import numpy as np

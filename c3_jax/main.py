@@ -38,9 +38,10 @@ def program():
   )
   compilation.enable()
   try:
-    loop.train_and_evaluate(
-      flags.FLAGS.config, flags.FLAGS.workdir, mode=flags.FLAGS.mode
-    )
+    with hosts.ending_together():
+      loop.train_and_evaluate(
+        flags.FLAGS.config, flags.FLAGS.workdir, mode=flags.FLAGS.mode
+      )
   except log.Diverged as error:
     return cli.fail(error, status=1)
   return 0

@@ -1,9 +1,12 @@
 """Multi-process runs: start-up, barriers, coordinated shutdown."""
 
+import contextlib
 import itertools
 import logging
+import os
 import re
 import signal
+import sys
 
 import jax
 import numpy as np
@@ -11,6 +14,7 @@ from jax.experimental import multihost_utils
 from orbax.checkpoint import multihost
 
 from c3_jax.errors import UserError
+from c3_jax.runtime import cli
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +24,8 @@ PATIENCE_MS = 3_600_000  # An hour: what evaluation of a large set may take.
 # others: a run that hangs costs its whole cluster.
 HEARTBEAT_SECONDS = 40
 _places = itertools.count()
+# What JAX's errors speak of where another process is gone.
+LOST = re.compile(r"gloo|nccl|barrier|heartbeat|coordination|peer", re.I)
 
 
 def initialize(coordinator, num_processes=None, process_id=None):
@@ -99,6 +105,27 @@ def compile_together(step, *args):
   if jax.process_count() > 1:
     step.lower(*args).compile()
     wait("compiled")
+
+
+@contextlib.contextmanager
+def ending_together():
+  """Ends this process in one line if JAX loses another one in the block.
+
+  Python's exit would wait for the lost one until JAX kills this one, too.
+  """
+  try:
+    yield
+  except jax.errors.JaxRuntimeError as error:
+    if jax.process_count() == 1 or not LOST.search(str(error)):
+      raise
+    reason = str(error).splitlines()[0]
+    status = cli.fail(
+      "another process of the run has ended or cannot be reached; start all "
+      f"again, and the run goes on from its last save ({reason})",
+      status=1,
+    )
+    sys.stdout.flush()
+    os._exit(status)
 
 
 class Interrupt:

@@ -3,11 +3,14 @@
   python tests/hosts_worker.py PROCESS PROCESSES PORT WORKDIR
 
 Trains five steps in WORKDIR/pmap and WORKDIR/shard_map, by these; then in
-WORKDIR/stopped, until a SIGTERM.
+WORKDIR/stopped, until a SIGTERM; then in WORKDIR/lost, until process 1 kills
+itself at the third step.
 """
 
 import logging
+import os
 import pathlib
+import signal
 import sys
 
 import jax
@@ -22,6 +25,7 @@ from tests.reference import float64
 
 DEVICES = 4
 STEPS = 5
+LONG = 10**6
 
 
 def get_config(steps=STEPS):
@@ -42,6 +46,14 @@ def get_config(steps=STEPS):
   return config
 
 
+class Death(logging.Handler):
+  """Kills this process at the third step."""
+
+  def emit(self, record):
+    if f"pairs 3/{LONG}" in record.getMessage():
+      os.kill(os.getpid(), signal.SIGKILL)
+
+
 def main(process, processes, port, workdir):
   """Trains as process `process` of `processes`."""
   jax.config.update("jax_num_cpu_devices", DEVICES // processes)
@@ -58,8 +70,12 @@ def main(process, processes, port, workdir):
       config = get_config()
       config.parallel = kind
       loop.train_and_evaluate(config, f"{workdir}/{kind}", mode="train")
-    config = get_config(steps=10**6)
+    config = get_config(steps=LONG)
     loop.train_and_evaluate(config, f"{workdir}/stopped", mode="train")
+    if process == 1:
+      logger.addHandler(Death())
+    with hosts.ending_together():
+      loop.train_and_evaluate(config, f"{workdir}/lost", mode="train")
 
 
 if __name__ == "__main__":

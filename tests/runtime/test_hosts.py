@@ -60,7 +60,7 @@ def records(workdir):
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
-  """(workdir, logs) of two processes, of which the second got a SIGTERM."""
+  """(workdir, logs) of two processes; the second got a SIGTERM, and died."""
   workdir, port = tmp_path_factory.mktemp("two"), free_port()
   processes = [start(workdir, i, port) for i in range(2)]
   lines = []
@@ -72,8 +72,8 @@ def two(tmp_path_factory):
       break
   logs = [process.communicate(timeout=300)[0] for process in processes]
   logs[1] = "".join(lines) + logs[1]
-  for process, log in zip(processes, logs, strict=True):
-    assert process.returncode == 0, log
+  codes = [process.returncode for process in processes]
+  assert codes == [1, -signal.SIGKILL], logs
   return workdir, logs
 
 
@@ -143,6 +143,17 @@ def test_a_signal_to_one_process_stops_both_after_one_step(two):
   written = [record["step"] for record in records(workdir / "stopped")]
   assert written == list(range(1, int(kept[0]) + 1))
   assert not list(workdir.rglob("*.part"))
+
+
+@pytest.mark.slow
+def test_a_lost_process_ends_the_other_in_one_line(two):
+  """It says what to do, at once, and shows no traceback; its lines stay."""
+  workdir, (log, _) = two
+  assert "Traceback" not in log
+  (line,) = (line for line in log.splitlines() if line.startswith("c3_jax: "))
+  assert "another process of the run has ended" in line
+  written = [record["step"] for record in records(workdir / "lost")]
+  assert written[:2] == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def learn_finely(config: ConfigDict, *, average: float) -> None:
   """
   learn_longer(config, average=average)
   config.model.flow_pool = 2
-  config.objective.flow_smooth = 0.85
+  config.objective.update(flow_reach=1, flow_temperature=0.2, flow_smooth=0.7)
   pairs, flow = config.stages.pairs, config.stages.flow
   flow.weights.update(pairs.weights)
   flow.weights.chain = 0.5

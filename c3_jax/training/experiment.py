@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import logging
 import pathlib
 
 import ml_collections
@@ -15,6 +16,9 @@ from c3_jax.runs import Trained, flat, load_trained, under
 from c3_jax.training.setup import Setup, Stage
 from c3_jax.training.setup import stages as lay_stages
 from c3_jax.training.validate import check_shapes, validate
+
+logger = logging.getLogger(__name__)
+GIVEN = ("data", "eval", "accept_changes")  # For an evaluation; else the run's.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,9 +105,18 @@ def _merged(config, run: Trained, workdir):
         f"{workdir} was trained with config.{key}={before[key]!r}, not "
         f"{now[key]!r}: use the same value, or another --workdir."
       )
+  other = sorted(
+    key
+    for key in before.keys() & now.keys()
+    if before[key] != now[key] and not under(key, GIVEN)
+  )
+  if other:
+    logger.info(
+      "As in training, whatever is given: config.%s.", ", ".join(other)
+    )
   result = config.copy_and_resolve_references().unlock()
   for key, value in run.config.items():
-    if key not in ("data", "eval", "accept_changes"):
+    if key not in GIVEN:
       result[key] = value
   if config.data.name != run.config.data.name and not config.eval.name:
     # The figures of the dataset trained on stay.

@@ -52,8 +52,9 @@ def test_the_best_or_the_named_checkpoint(workdir, step, chosen):
     chosen_for(given(eval__step=5), workdir)
 
 
-def test_data_and_evaluation_are_those_given(workdir):
-  """All else comes from the run, and config.json stays as it is."""
+def test_data_and_evaluation_are_those_given(workdir, caplog):
+  """All else comes from the run, which is told, and config.json stays."""
+  caplog.set_level("INFO")
   before = (workdir / "config.json").read_bytes()
   config, _ = chosen_for(
     given(
@@ -72,6 +73,8 @@ def test_data_and_evaluation_are_those_given(workdir):
   assert (config.seed, config.batch_size) == (run["seed"], run["batch_size"])
   assert config.stages.cycle.steps == run["stages"]["cycle"]["steps"]
   assert (workdir / "config.json").read_bytes() == before
+  (line,) = (line for line in caplog.messages if "As in training" in line)
+  assert line.endswith(": config.batch_size, seed, stages.cycle.steps.")
 
 
 @pytest.mark.parametrize(

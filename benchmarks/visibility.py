@@ -39,7 +39,7 @@ from scipy import stats
 from c3_jax.data import synthetic
 from c3_jax.evaluation import detect
 from c3_jax.geometry import warp
-from c3_jax.models import correspondence, flow
+from c3_jax.models import correspondence
 from c3_jax.runs import load_trained
 from c3_jax.runtime import compilation, files
 
@@ -144,7 +144,7 @@ class Signals:
     n = len(features)
     repeat = lambda x: jnp.broadcast_to(x, (n, *x.shape))  # noqa: E731
     c = model.match(repeat(reference), features)
-    out, back = self._match(c), self._match(flow.swap_images(c))
+    out, back = self._match.both(c)
     arrived = jax.vmap(warp.sample)(out, points)
     return (
       correspondence.return_distance(points, out, back),

@@ -6,6 +6,7 @@ of j.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +17,8 @@ from c3_jax.geometry import warp
 from c3_jax.models.flow import Correlation, swap_images
 
 Correspondence = Float[geometry.AnyArray, "b hj wj 2"]
-# Cells by which a way back may miss its start before `smoothed` doubts it.
-RETURNS = 0.5
+# Of the trust in a cell, in cells by which its way back misses it.
+TRUST_WIDTH = 0.5
 
 
 def hard_correspondence(c: Correlation) -> Correspondence:
@@ -90,10 +91,15 @@ class Matcher:
     )
 
   def __call__(self, c: Correlation) -> Correspondence:
-    t = self._read(c)
+    return self.both(c)[0] if self.smooth else self._read(c)
+
+  def both(self, c: Correlation) -> tuple[Correspondence, Correspondence]:
+    """Reads T^{i->j} and T^{j->i} off C^."""
+    t_ij, t_ji = self._read(c), self._read(swap_images(c))
     if not self.smooth:
-      return t
-    return smoothed(t, self._read(swap_images(c)), sigma=self.smooth)
+      return t_ij, t_ji
+    smooth = partial(smoothed, sigma=self.smooth)
+    return smooth(t_ij, t_ji), smooth(t_ji, t_ij)
 
   def _read(self, c):
     if self.reach:
@@ -120,6 +126,14 @@ def return_distance(
   return jnp.linalg.norm((back - points) * jnp.array([w, h]) / 2, axis=-1)
 
 
+def cells_missed(
+  t_ij: Correspondence, t_ji: Float[geometry.AnyArray, "b hi wi 2"]
+) -> Float[Array, "b hj wj"]:
+  """Measures the `return_distance` of each cell of j."""
+  starts = jnp.broadcast_to(geometry.grid(*t_ij.shape[1:3]), t_ij.shape)
+  return return_distance(starts, t_ij, t_ji)
+
+
 def smoothed(
   t_ij: Correspondence,
   t_ji: Float[geometry.AnyArray, "b hi wi 2"],
@@ -129,16 +143,16 @@ def smoothed(
   """Averages T^{i->j} with its neighbours, where the way back agrees.
 
   Each cell takes the displacements of the cells round it, weighted by a
-  gaussian of `sigma` cells and by exp(-(d / RETURNS)^2), where d is the
-  `return_distance` of the other cell. A wrong match, from which nothing comes
-  back, thus gives way to right ones beside it. The weights have no gradient.
+  gaussian of `sigma` cells and by exp(-(d / TRUST_WIDTH)^2), where d says by
+  how many cells the way back misses the other cell. A wrong match, from which
+  nothing comes back, thus gives way to right ones beside it. The weights have
+  no gradient.
   """
-  b, h, w, _ = t_ij.shape
+  h, w = t_ij.shape[1:3]
   grid = geometry.grid(h, w)
-  start = jnp.broadcast_to(grid.reshape(h * w, 2), (b, h * w, 2))
-  missed = return_distance(start, t_ij, t_ji).reshape(b, h, w, 1)
+  missed = cells_missed(t_ij, t_ji)[..., None]
   # Where nothing comes back all count alike.
-  trust = jnp.exp(-((missed / RETURNS) ** 2)) + 1e-3
+  trust = jnp.exp(-((missed / TRUST_WIDTH) ** 2)) + 1e-3
   trust = jax.lax.stop_gradient(trust)
   both = jnp.concatenate([trust * (t_ij - grid), trust], -1)
   near = []

@@ -144,8 +144,8 @@ def paper(*, k: int, cycle: bool, flow: bool) -> ml_collections.ConfigDict:
     "flow_temperature": 0.02,  # For the expectation; C^ lies in [0, 1].
     # T is the expectation over so many cells round the argmax; 0: the argmax.
     "flow_reach": 0,
-    # T is averaged with its neighbours over so many cells (sigma), those that
-    # the way back confirms first; 0: not.
+    # T is averaged over neighbouring cells, with a gaussian of so many cells
+    # and more weight where the way back agrees; 0: not.
     "flow_smooth": 0.0,
     # In L_equiv a cell counts where its way to the other image and back ends
     # within so many cells; 0: all count.

@@ -18,7 +18,8 @@ from c3_jax.training.setup import stages as lay_stages
 from c3_jax.training.validate import check_shapes, validate
 
 logger = logging.getLogger(__name__)
-GIVEN = ("data", "eval", "accept_changes")  # For an evaluation; else the run's.
+# What an evaluation takes from the config it is given; the rest is the run's.
+GIVEN = ("data", "eval", "accept_changes")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,14 +107,13 @@ def _merged(config, run: Trained, workdir):
         f"{now[key]!r}: use the same value, or another --workdir."
       )
   other = sorted(
-    key
+    f"config.{key}"
     for key in before.keys() & now.keys()
     if before[key] != now[key] and not under(key, GIVEN)
   )
   if other:
-    logger.info(
-      "As in training, whatever is given: config.%s.", ", ".join(other)
-    )
+    keys = ", ".join(other)
+    logger.info("The run's values are used, not those given, of: %s.", keys)
   result = config.copy_and_resolve_references().unlock()
   for key, value in run.config.items():
     if key not in GIVEN:

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
-from c3_jax import geometry
 from c3_jax.geometry import AnyArray, warp
 from c3_jax.models import correspondence, flow
 
@@ -168,8 +167,7 @@ def returning(
 ) -> Float[Array, "b h w 1"]:
   """Marks by 1 the cells from which out and back end within so many cells."""
   out, back = jax.lax.stop_gradient((out, back))
-  starts = jnp.broadcast_to(geometry.grid(*out.shape[1:3]), out.shape)
-  missed = correspondence.return_distance(starts, out, back)
+  missed = correspondence.cells_missed(out, back)
   # A hard T moves by whole cells, but for rounding.
   return (missed <= cells + 1e-3).astype(out.dtype)[..., None]
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from c3_jax import geometry
-from c3_jax.models import correspondence, flow
+from c3_jax.models import correspondence
 from c3_jax.settings.stages import TERMS
 from c3_jax.training import augment, objectives
 from c3_jax.training.networks import Networks, Perceptual
@@ -80,9 +80,7 @@ def equivariance(setup, net, batch_stats, maps, features):
     reach=setup.flow_reach,
     smooth=setup.flow_smooth,
   )
-  return objectives.equivariance(
-    *maps, match(c), match(flow.swap_images(c)), check=setup.flow_check
-  )
+  return objectives.equivariance(*maps, *match.both(c), check=setup.flow_check)
 
 
 def views_terms(setup, weights, net, perceptual, state, images, keys):

@@ -73,8 +73,9 @@ def test_data_and_evaluation_are_those_given(workdir, caplog):
   assert (config.seed, config.batch_size) == (run["seed"], run["batch_size"])
   assert config.stages.cycle.steps == run["stages"]["cycle"]["steps"]
   assert (workdir / "config.json").read_bytes() == before
-  (line,) = (line for line in caplog.messages if "As in training" in line)
-  assert line.endswith(": config.batch_size, seed, stages.cycle.steps.")
+  (line,) = (line for line in caplog.messages if "not those given" in line)
+  keys = "config.batch_size, config.seed, config.stages.cycle.steps"
+  assert line.endswith(f" of: {keys}.")
 
 
 @pytest.mark.parametrize(

@@ -23,18 +23,13 @@ def normal(seed, *shape):
   return np.random.default_rng(seed).normal(size=shape).astype("f4")
 
 
-def cells(*shape):
-  """All indices of an array of this shape."""
-  return list(np.ndindex(*shape))
-
-
 def test_hard_correspondence_is_the_best_cell_of_i():
   """Each cell of j gets the centre of the cell of i with the best score."""
   c = normal(7, 2, 2, 5, 3, 4)
   got = hard_correspondence(jnp.array(c))
   assert got.shape == (2, 3, 4, 2)
-  for b, v, u in cells(2, 3, 4):
-    y, x = max(cells(2, 5), key=lambda p: c[b, *p, v, u])  # noqa: B023
+  for b, v, u in np.ndindex(2, 3, 4):
+    y, x = max(np.ndindex(2, 5), key=lambda p: c[b, *p, v, u])  # noqa: B023
     want = [(x + 0.5) / 5 * 2 - 1, (y + 0.5) / 2 * 2 - 1]
     np.testing.assert_allclose(got[b, v, u], want, atol=1e-6)
 
@@ -46,9 +41,9 @@ def test_soft_correspondence_is_the_expected_cell_of_i(temperature):
   got = soft_correspondence(jnp.array(c), temperature=temperature)
   assert got.shape == (2, 3, 4, 2)
   exps = np.exp(c.astype(float) / temperature)
-  for b, v, u in cells(2, 3, 4):
+  for b, v, u in np.ndindex(2, 3, 4):
     want, total = np.zeros(2), 0.0
-    for y, x in cells(2, 5):
+    for y, x in np.ndindex(2, 5):
       weight = exps[b, y, x, v, u]
       want += weight * np.array([(x + 0.5) / 5 * 2 - 1, (y + 0.5) - 1])
       total += weight
@@ -65,10 +60,10 @@ def test_refined_correspondence_is_the_expectation_round_the_best(reach):
     )
   )(c)
   exps = np.exp(c.astype(float) / 0.5)
-  for b, v, u in cells(2, 3, 4):
+  for b, v, u in np.ndindex(2, 3, 4):
     best = np.unravel_index(c[b, :, :, v, u].argmax(), (4, 5))
     want, total = np.zeros(2), 0.0
-    for y, x in cells(4, 5):
+    for y, x in np.ndindex(4, 5):
       if max(abs(y - best[0]), abs(x - best[1])) <= reach:
         weight = exps[b, y, x, v, u]
         want += weight * ((np.array([x, y]) + 0.5) / (5, 4) * 2 - 1)
@@ -144,9 +139,9 @@ def slowly_smoothed(t_ij, t_ji, sigma):
   back = read(t_ji.astype("f4"), t_ij.astype("f4"))
   missed = np.linalg.norm((back - grid) * np.array([w, h]) / 2, axis=-1)
   result = np.empty((h, w, 2))
-  for y, x in cells(h, w):
+  for y, x in np.ndindex(h, w):
     move, total = np.zeros(2), 0.0
-    for v, u in cells(h, w):
+    for v, u in np.ndindex(h, w):
       weight = np.exp(-((y - v) ** 2 + (x - u) ** 2) / (2 * sigma**2))
       weight *= np.exp(-((missed[v, u] / 0.5) ** 2)) + 1e-3
       move += weight * (t_ij[v, u] - grid[v, u])

@@ -60,7 +60,10 @@ def records(workdir):
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
-  """(workdir, logs) of two processes; the second got a SIGTERM, and died."""
+  """(workdir, logs) of two processes.
+
+  The second got a SIGTERM in one run, and killed itself in the next.
+  """
   workdir, port = tmp_path_factory.mktemp("two"), free_port()
   processes = [start(workdir, i, port) for i in range(2)]
   lines = []

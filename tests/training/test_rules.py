@@ -76,6 +76,7 @@ def test_values_without_sense_are_refused():
     ("perceptual.taps", ("input", "conv2_9")),
     ("perceptual.taps", ()),
     ("objective.flow_temperature", 0.0),
+    ("objective.flow_smooth", 0.01),
     ("augment.mask_margin", 0.0),
     ("augment.target.rotation", math.nan),
     ("stages.cycle.drops", (0.5, 1.0)),

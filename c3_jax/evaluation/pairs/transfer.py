@@ -13,7 +13,7 @@ import numpy as np
 from c3_jax import geometry
 from c3_jax.evaluation import regression
 from c3_jax.geometry import spline, warp
-from c3_jax.models import correspondence, flow
+from c3_jax.models import correspondence
 
 # Cells within which the way back must end where it started.
 WITHIN = 1.0
@@ -37,7 +37,7 @@ def there_and_back(scores, points, match):
     ([n, p, 2], [n, p]): where they arrive, and by how many cells they miss
     their start when T^{target->source} carries them back.
   """
-  out, back = match(scores), match(flow.swap_images(scores))
+  out, back = match.both(scores)
   arrived = jax.vmap(warp.sample)(out, points)
   return arrived, correspondence.return_distance(points, out, back)
 
